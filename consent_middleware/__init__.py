@@ -1,0 +1,1 @@
+"""Cookie consent, enforced where the cookie is born."""

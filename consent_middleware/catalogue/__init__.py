@@ -1,0 +1,1 @@
+"""Well-known cookies and the cookies that frameworks set themselves, as data."""

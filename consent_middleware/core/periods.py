@@ -1,0 +1,65 @@
+"""Calendar periods, in UTC.
+
+Thirteen months are 393 to 397 days, so no number of days stands for them. A month is added to the
+calendar date and the day clamped to the end of the month; the time of day stays. The result is never
+later than the end that Regulation (EEC, Euratom) 1182/71, Article 3, would give.
+"""
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_SYNTAX = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|week|month|year)s?")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_MONTHS = {"month": 1, "year": 12}
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A length of time: calendar months, then seconds. `text` is how the site wrote it."""
+
+    months: int
+    seconds: int
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Period":
+        """Read `"13 months"`, `"1 year"`, `"30 minutes"`; anything else is a ValueError."""
+        match = _SYNTAX.fullmatch(text)
+        if match is None or not int(match[1]):
+            raise ValueError(text)
+        count, unit = int(match[1]), match[2]
+        return cls(count * _MONTHS.get(unit, 0), count * _SECONDS.get(unit, 0), text)
+
+    def after(self, moment: datetime) -> datetime:
+        """The end of the period that starts at `moment` (aware; the result is UTC)."""
+        moment = moment.astimezone(UTC)
+        year, month = divmod(moment.year * 12 + moment.month - 1 + self.months, 12)
+        if year > _LAST.year:
+            return _LAST
+        day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+        try:
+            return moment.replace(year=year, month=month + 1, day=day) + timedelta(seconds=self.seconds)
+        except OverflowError:
+            return _LAST
+
+    @property
+    def days(self) -> tuple[float, float]:
+        """The shortest and the longest that the period can be, in days, whatever its start."""
+        # A leap cycle, first and last day of each month: the clamp to the end of a month is in it.
+        starts = [
+            datetime(year, month, day, tzinfo=UTC)
+            for year in range(2023, 2028)
+            for month in range(1, 13)
+            for day in (1, calendar.monthrange(year, month)[1])
+        ]
+        lengths = [(self.after(start) - start) / timedelta(days=1) for start in starts]
+        return min(lengths), max(lengths)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+THIRTEEN_MONTHS = Period(13, 0, "13 months")

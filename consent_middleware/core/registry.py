@@ -1,0 +1,233 @@
+"""What a site declares: purposes, vendors and cookies; and which rule a cookie name falls under.
+
+The values here are what the TOML file of `registry_file` becomes. All are frozen and compared by value.
+Names and header texts are octets as latin-1 text, the form in which WSGI (PEP 3333) hands them over;
+a name from the file is turned into its UTF-8 octets first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+from typing import Literal
+
+from .periods import THIRTEEN_MONTHS, Period
+
+Session = Literal["session"]
+SameSite = Literal["none", "lax", "strict"]
+
+
+class Basis(StrEnum):
+    """Why a purpose may store anything."""
+
+    ESSENTIAL = "essential"
+    """Always: strictly necessary for what the visitor asked for (Directive 2002/58/EC, Article 5(3))."""
+    CONSENT = "consent"
+    """Only after yes."""
+    OBJECTION = "objection"
+    """Exempt unless objected to, as some laws allow for a site's own audience measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text for visitors: pairs of language tag and wording; the tag is "" where there is one for all."""
+
+    wordings: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, value: "str | Mapping[str, str]") -> "Text":
+        """From what the registry file holds: a string, or a table from language to string."""
+        return cls((("", value),) if isinstance(value, str) else tuple(value.items()))
+
+    def pick(self, *languages: str) -> str:
+        """The wording in the first of `languages` that there is, else the first wording, else ""."""
+        wordings = dict(self.wordings)
+        for language in (*languages, ""):
+            if language in wordings:
+                return wordings[language]
+        return next(iter(wordings.values()), "")
+
+    def __bool__(self) -> bool:
+        return bool(self.wordings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What cookies are for, and the unit of consent."""
+
+    id: str
+    title: Text
+    description: Text = Text()
+    basis: Basis = Basis.CONSENT
+    since: int = 1
+    sale: bool = False
+    """Selling or sharing in the sense of Global Privacy Control, which refuses it."""
+    secure: bool = False
+    httponly: bool = False
+    samesite: SameSite | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vendor:
+    """The party behind cookies or tags; "partner" on pages for visitors. `purposes` is never empty."""
+
+    id: str
+    name: Text
+    purposes: tuple[str, ...]
+    privacy_url: Text = Text()
+    opt_out_url: Text = Text()
+    hosts: tuple[str, ...] = ()
+    """Hosts that its tags load from: exact, or `*.example.com` for every host below."""
+    google_consent: tuple[str, ...] = ()
+    since: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieRule:
+    """One `[[cookies]]` entry: an exact name, or a pattern with one `*`.
+
+    The raise-only attributes are None where the purpose decides; False (or "none") exempts this cookie.
+    """
+
+    name: str
+    purpose: str
+    vendor: str | None = None
+    lifetime: Period | Session | None = None
+    description: Text = Text()
+    data: tuple[Text, ...] = ()
+    domains: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    partitioned: bool = False
+    secure: bool | None = None
+    httponly: bool | None = None
+    samesite: SameSite | None = None
+    preset: str | None = None
+    """The preset that the rule came from, None for the site's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Who the site is."""
+
+    id: str = ""
+    name: Text = Text()
+    hosts: tuple[str, ...] = ()
+    contact: Text = Text()
+    policy_updated: date | None = None
+    languages: tuple[str, ...] = ("en",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentSettings:
+    """The `[consent]` table. Defaults are those of the registry file."""
+
+    cookie: str = "__Host-consent"
+    domain: str = ""
+    https: Literal["auto", "always"] = "auto"
+    path: str = "/consent"
+    lifetime: Period = THIRTEEN_MONTHS
+    refusal_lifetime: Period = THIRTEEN_MONTHS
+    max_lifetime: Period = THIRTEEN_MONTHS
+    unknown: Literal["drop", "keep"] = "drop"
+    undeclared_request: Literal["keep", "hide", "expire"] = "keep"
+    mode: Literal["enforce", "observe"] = "enforce"
+    gpc: Literal["refuse", "ignore"] = "refuse"
+    dnt: Literal["ignore", "refuse"] = "ignore"
+    acceptance: Literal["explicit", "continued-browsing"] = "explicit"
+    cors_origins: tuple[str, ...] = ()
+    set_cookie_headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gating:
+    """The `[gating]` table."""
+
+    mode: Literal["off", "report", "enforce"] = "off"
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSettings:
+    """The `[records]` table."""
+
+    retention: Period = Period(60, 0, "5 years")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Everything that a site declares. `purposes` and `vendors` are keyed by id, in the order of the file."""
+
+    version: int = 1
+    site: Site = Site()
+    consent: ConsentSettings = ConsentSettings()
+    purposes: Mapping[str, Purpose]
+    vendors: Mapping[str, Vendor] = field(default_factory=dict)
+    cookies: tuple[CookieRule, ...] = ()
+    gating: Gating = Gating()
+    records: RecordSettings = RecordSettings()
+    classify: Callable[[str], CookieRule | None] = field(init=False, repr=False, compare=False)
+    """The rule that a cookie's actual name falls under, or None if it is undeclared.
+
+    An exact name beats patterns; among patterns more literal characters beat fewer, then the longer
+    prefix. Octet by octet and case-sensitive, as browsers compare names (RFC 6265bis, section 5.7).
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classify", classifier(self.cookies))
+
+    def rule(self, name: str) -> CookieRule | None:
+        """The rule whose own name (its id in a choice) is `name`; a pattern is named as it is written."""
+        return next((rule for rule in self.cookies if rule.name == name), None)
+
+
+def octets(name: str) -> str:
+    """A name from the file as browsers and servers see it: its UTF-8 octets, as latin-1 text."""
+    return name.encode().decode("latin-1")
+
+
+class _Pattern:
+    """Patterns that share a prefix, by their suffix; `lengths` are those of the suffixes, longest first."""
+
+    __slots__ = ("lengths", "suffixes")
+
+    def __init__(self) -> None:
+        self.suffixes: dict[str, CookieRule] = {}
+        self.lengths: list[int] = []
+
+    def add(self, suffix: str, rule: CookieRule) -> None:
+        self.suffixes[suffix] = rule
+        self.lengths = sorted({len(known) for known in self.suffixes}, reverse=True)
+
+
+def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
+    """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""
+    exact: dict[str, CookieRule] = {}
+    by_prefix: dict[str, _Pattern] = {}
+    for rule in rules:
+        prefix, star, suffix = octets(rule.name).partition("*")
+        if star:
+            by_prefix.setdefault(prefix, _Pattern()).add(suffix, rule)
+        else:
+            exact[prefix] = rule
+    prefix_lengths = sorted({len(prefix) for prefix in by_prefix}, reverse=True)
+
+    def best_pattern(name: str) -> CookieRule | None:
+        best, literal = None, -1
+        for length in prefix_lengths:
+            pattern = by_prefix.get(name[:length]) if length <= len(name) else None
+            for tail in pattern.lengths if pattern else ():
+                # Longer prefixes come first, so that only more literal characters can beat what was found.
+                if length + tail <= literal:
+                    break
+                rule = pattern.suffixes.get(name[len(name) - tail :]) if pattern else None
+                if rule is not None and length + tail <= len(name):
+                    best, literal = rule, length + tail
+                    break
+        return best
+
+    def classify(name: str) -> CookieRule | None:
+        return exact.get(name) or best_pattern(name)
+
+    # The names that a site sees are few, and a stranger can make up as many as he likes: hence the bound.
+    return lru_cache(4096)(classify)

@@ -1,0 +1,1 @@
+"""What users of each framework expect; the core imports none of it."""

@@ -1,0 +1,1 @@
+"""The consent pages: one Werkzeug app, served under WSGI and ASGI. Imported on first use."""

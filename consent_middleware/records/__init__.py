@@ -1,0 +1,1 @@
+"""The record store: proof of every choice. Imported on first use."""
