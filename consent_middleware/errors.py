@@ -40,7 +40,11 @@ class RegistryError(ConfigurationError):
         super().__init__("\n".join(str(mistake) for mistake in mistakes))
 
 
-class RegistryWarning(UserWarning):
+class ConfigurationWarning(UserWarning):
+    """Something that the start tolerates and the site should mend."""
+
+
+class RegistryWarning(ConfigurationWarning):
     """A suspicion about a registry file: the start goes on."""
 
 

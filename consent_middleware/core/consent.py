@@ -3,10 +3,11 @@
 Doubt means no: whatever a choice does not cover is refused, and no refusal ever expires into a yes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, reduce
+from typing import NamedTuple
 
 from .registry import Basis, CookieRule, Registry, Vendor
 
@@ -44,6 +45,16 @@ class Consent:
                 if moment.tzinfo is None:
                     raise ValueError(f"{name} must be aware")
                 object.__setattr__(self, name, moment.astimezone(UTC))
+
+
+class Signals(NamedTuple):
+    """The preference signals of a request: `Sec-GPC: 1` and `DNT: 1`, each present or not."""
+
+    gpc: bool = False
+    dnt: bool = False
+
+
+NO_SIGNALS = Signals()
 
 
 def most_restrictive(consents: Iterable[Consent]) -> Consent:
@@ -100,16 +111,15 @@ class Terms:
             v.id for v in vendors if v.since > version and self.by_consent.intersection(v.purposes)
         )
 
-    def refused_by_signal(self, *, gpc: bool, dnt: bool) -> frozenset[str]:
+    def refused_by_signal(self, signals: Signals) -> frozenset[str]:
         """The purposes that the signals of a request refuse, as the registry honours them.
 
-        `gpc` and `dnt` say that the request carried `Sec-GPC: 1` or `DNT: 1`. Global Privacy Control
-        speaks of sale and sharing; Do Not Track, where a site honours it, is also an objection to
-        measurement that needs no consent. Neither ever grants anything.
+        Global Privacy Control speaks of sale and sharing; Do Not Track, where a site honours it, is also
+        an objection to measurement that needs no consent. Neither ever grants anything.
         """
         settings = self.registry.consent
-        gpc = gpc and settings.gpc == "refuse"
-        dnt = dnt and settings.dnt == "refuse"
+        gpc = signals.gpc and settings.gpc == "refuse"
+        dnt = signals.dnt and settings.dnt == "refuse"
         refused = (self.sale if gpc or dnt else frozenset()) | (self.by_objection if dnt else frozenset())
         return refused - self.essential
 
@@ -157,15 +167,19 @@ class Terms:
             asks_from=self.asks_from(consent),
         )
 
-    def standing(
-        self, choice: "Appraisal | None", now: datetime, *, gpc: bool = False, dnt: bool = False
-    ) -> "Standing":
-        """What a choice is worth at `now` on a request with these signals; None is "not asked yet"."""
-        if choice is not None and not choice.holds(now):
-            choice = None
-        if (gpc or dnt) and not (choice and choice.consent.gpc):
-            return Standing(self, choice, now, self.refused_by_signal(gpc=gpc, dnt=dnt))
-        return Standing(self, choice, now)
+    def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
+        """What the choices on one request are worth together: the most restrictive reading of them all.
+
+        None stands for one that does not verify; a request without any has been asked nothing yet.
+        """
+        live = [choice for choice in choices if choice is not None and choice.holds(now)]
+        choice = live[0] if live else None
+        if len(live) > 1:
+            choice = self.appraise(most_restrictive(choice.consent for choice in live))
+        refused = frozenset[str]()
+        if signals != NO_SIGNALS and not (choice and choice.consent.gpc):
+            refused = self.refused_by_signal(signals)
+        return Standing(self, choice, now, refused, doubtful=len(live) < len(choices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +219,13 @@ class Standing:
     open_purposes: frozenset[str]
 
     def __init__(
-        self, terms: Terms, choice: Appraisal | None, now: datetime, refused: frozenset[str] = frozenset()
+        self,
+        terms: Terms,
+        choice: Appraisal | None,
+        now: datetime,
+        refused: frozenset[str],
+        *,
+        doubtful: bool,
     ) -> None:
         self._terms, self._choice = terms, choice
         if choice is None:
@@ -213,10 +233,10 @@ class Standing:
             self.ask = terms.has_options
             self.open_purposes = terms.open_unasked - refused
             return
-        live = now < choice.grants_end
+        live = now < choice.grants_end and not doubtful
         self.consent, self.ends = choice.consent, choice.grants_end
-        self.decided = live or not choice.consent.purposes
-        self.ask = terms.has_options and (choice.incomplete or now >= choice.asks_from)
+        self.decided = not doubtful and (live or not choice.consent.purposes)
+        self.ask = terms.has_options and (doubtful or choice.incomplete or now >= choice.asks_from)
         self.open_purposes = (choice.open_purposes if live else choice.open_after_end) - refused
 
     def allows(self, purpose: str) -> bool:
@@ -237,7 +257,7 @@ class Standing:
         return rule.vendor not in choice.uncovered_vendors or purpose in terms.by_objection
 
     def allows_vendor(self, id: str) -> bool:
-        """Whether a vendor's host may be reached: for all of its purposes, since a host cannot be half open."""
+        """Whether a vendor's host may be reached: for all of its purposes; a host cannot be half open."""
         vendor, choice, terms = self._terms.registry.vendors.get(id), self._choice, self._terms
         if vendor is None or not self.open_purposes.issuperset(vendor.purposes):
             return False

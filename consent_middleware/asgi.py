@@ -1,0 +1,222 @@
+"""The ASGI door: scope, receive and send, translated for the core and back (ASGI 3, HTTP and WebSocket)."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from io import BytesIO
+from typing import Any
+
+from .core.enforcement import Header
+from .exchange import Exchange
+from .policy import ConsentPolicy, policy_for
+from .request import KEY
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+# Hypercorn takes trailers as a first message and makes response headers of them.
+_WITH_HEADERS = _STARTS | {"http.response.trailers"}
+_WANTED = frozenset(
+    {
+        b"cookie",
+        b"consent-token",
+        b"sec-gpc",
+        b"dnt",
+        b"x-forwarded-proto",
+        b"sec-fetch-site",
+        b"accept",
+        b"host",
+    }
+)
+_WANTED = frozenset(
+    {
+        b"cookie",
+        b"consent-token",
+        b"sec-gpc",
+        b"dnt",
+        b"x-forwarded-proto",
+        b"sec-fetch-site",
+        b"accept",
+        b"host",
+    }
+)
+_BODY_LIMIT = 64 * 1024
+
+
+class ConsentMiddleware:
+    """Wraps an ASGI app, outermost. `policy` is a ConsentPolicy or the path of a registry file."""
+
+    def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
+        self.app = app
+        self.policy = policy_for(app, policy)
+        # Any of these in the fields of a response, wherever, makes it worth a closer look. Servers trim
+        # blanks around names, and some send line breaks as they are.
+        self._signs = (b"\n", b"\r", *(name.encode("latin-1") for name in self.policy.enforcer.governed))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in {"http", "websocket"} or self.policy.is_nested(scope):
+            await self.app(scope, receive, send)
+            return
+        request = AsgiRequest(scope)
+        exchange = Exchange(self.policy, request)
+
+        async def send_judged(message: Message) -> None:
+            if message["type"] in _WITH_HEADERS:
+                message = self._judged(message, exchange)
+            await send(message)
+
+        if request.method and self.policy.is_page(request.path):
+            await _serve_page(scope, receive, send_judged, exchange)
+            return
+        inner = {**scope, KEY: exchange.consent}
+        if request.cookie:
+            _hide_cookies(inner, exchange)
+        await self.app(inner, receive, send_judged)
+
+    def _judged(self, message: Message, exchange: Exchange) -> Message:
+        """The message with the header fields that may leave: a copy, for the app may hold a constant."""
+        fields = list(message.get("headers") or ())
+        if exchange.adds_nothing and not self._concerns_us(fields):
+            exchange.started = True
+            return {**message, "headers": fields}
+        judge = exchange.outgoing if message["type"] in _STARTS else exchange.trailing
+        leaving = judge([(_text(name), _text(value)) for name, value in fields])
+        return {**message, "headers": _octets(leaving, fields)}
+
+    def _concerns_us(self, fields: list[tuple[bytes, bytes]]) -> bool:
+        try:
+            everything = b"\0".join(map(b"\0".join, fields)).lower()
+        except TypeError:
+            return True
+        return any(map(everything.__contains__, self._signs))
+
+
+class AsgiRequest:
+    """What the middleware needs to know of an ASGI connection."""
+
+    __slots__ = ("_fields", "cookie", "method", "path", "target")
+
+    def __init__(self, scope: Scope) -> None:
+        self.target = scope
+        self.method: str = scope.get("method", "")
+        self.path = _path_below_mount(scope)
+        # Names should be in lower case but need not be (ASGI, HTTP connection scope); fields may repeat.
+        self._fields = [
+            (lower, value) for name, value in scope["headers"] if (lower := name.lower()) in _WANTED
+        ]
+        # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
+        self.cookie = b"; ".join([value for name, value in self._fields if name == b"cookie"]).decode(
+            "latin-1"
+        )
+
+    @property
+    def secure(self) -> bool:
+        """See `request.Request`."""
+        return self.target.get("scheme") in {"https", "wss"}
+
+    def field(self, name: str) -> str:
+        """See `request.Request`."""
+        wanted = name.encode()
+        values = [value.decode("latin-1").strip() for field, value in self._fields if field == wanted]
+        return ",".join(values)
+
+
+def _path_below_mount(scope: Scope) -> str:
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not root:
+        return path
+    below = path.removeprefix(root)
+    return below if below.startswith("/") or not below else path
+
+
+def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
+    """Take what the app may not see out of the scope's `Cookie` fields; leave all else as it is."""
+    if exchange.visible_cookies(exchange.request.cookie) is exchange.request.cookie:
+        return
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in scope["headers"]:
+        if name.lower() != b"cookie":
+            fields.append((name, value))
+            continue
+        visible = exchange.visible_cookies(value.decode("latin-1"))
+        if visible:
+            fields.append((name, visible.encode("latin-1")))
+    scope["headers"] = fields
+
+
+def _octets(leaving: list[Header], fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Back to octets: names of ours in lower case (ASGI, response start), the app's as they were."""
+    theirs = {name for name, _ in fields}
+    encoded = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in leaving)
+    return [(name if name in theirs else name.lower(), value) for name, value in encoded]
+
+
+def _text(octets: Any) -> str:
+    return octets.decode("latin-1") if isinstance(octets, bytes) else str(octets)
+
+
+async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+    """Run the consent pages, which are synchronous, in a worker thread."""
+    from .pages import respond  # noqa: PLC0415 - the request path never needs Werkzeug
+
+    body = await _read_body(receive)
+    if body is None:
+        return
+    environ = _environ(scope, body)
+    page = await asyncio.to_thread(respond, environ, exchange)
+    headers: list[Header] = page.get_wsgi_headers(environ).to_wsgi_list()
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": page.status_code, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.get_data()})
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The body, cut just above the limit so that the pages refuse it; None if the client is gone."""
+    body = b""
+    while len(body) <= _BODY_LIMIT:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            break
+    return body[: _BODY_LIMIT + 1]
+
+
+def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """A WSGI environ for the pages (PEP 3333)."""
+    host, port = scope.get("server") or ("localhost", None)
+    root: str = scope.get("root_path", "")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root.encode().decode("latin-1"),
+        "PATH_INFO": _path_below_mount(scope).encode().decode("latin-1"),
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port or 80),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": BytesIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    _add_fields(environ, scope["headers"])
+    environ["CONTENT_LENGTH"] = str(len(body))
+    return environ
+
+
+def _add_fields(environ: dict[str, Any], fields: Iterable[tuple[bytes, bytes]]) -> None:
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
+        key = name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
+        separator = "; " if key == "HTTP_COOKIE" else ","
+        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value

@@ -1,0 +1,351 @@
+"""What is done with each cookie: decisions for Set-Cookie lines, and what a request shows to the app."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from .consent import Standing, Terms
+from .periods import Period
+from .registry import CookieRule, Purpose, Registry
+from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
+
+Header = tuple[str, str]
+
+
+class Action(StrEnum):
+    """What becomes of a line."""
+
+    KEEP = "keep"
+    """It leaves: byte for byte, but for attributes that the registry demands or that were ambiguous."""
+    DROP = "drop"
+    """It does not leave."""
+    SHORTEN = "shorten"
+    """It leaves with a lifetime of ours: cut, made plain, or, for a deletion, none at all."""
+
+
+class Reason(StrEnum):
+    """Why."""
+
+    ESSENTIAL = "essential"
+    """Kept: needs no consent."""
+    GRANTED = "granted"
+    """Kept: the visitor agreed, or did not object where that suffices."""
+    NOT_NEEDED = "consent-not-needed"
+    """Kept: the site says that this request needs no consent."""
+    UNDECLARED_KEPT = "undeclared-kept"
+    """Kept: not in the registry, which keeps the unknown."""
+    OWN = "own"
+    """Kept: a consent cookie that verifies."""
+    DELETION = "deletion"
+    """Kept as it is, or written anew: takes a cookie away."""
+    RAISED = "raised"
+    """Kept, with attributes added that the registry demands."""
+    REPEATED = "repeated"
+    """Kept, with one `Domain`, `Path` and `SameSite` instead of several."""
+    CAP = "cap"
+    """Shortened to `max_lifetime`."""
+    CONSENT_END = "consent-end"
+    """Shortened to the end of the choice that allowed it."""
+    RULE_LIFETIME = "rule-lifetime"
+    """Shortened to the lifetime that its rule states."""
+    AMBIGUOUS_LIFETIME = "ambiguous-lifetime"
+    """Shortened to one lifetime that all browsers read alike."""
+    UNDECLARED = "undeclared"
+    """Dropped: not in the registry."""
+    NOT_ASKED = "not-asked"
+    """Dropped: the visitor has not answered yet, or the answer has ended."""
+    REFUSED = "refused"
+    """Dropped: the visitor said no to its purpose, vendor or name, or a signal did."""
+    FORGED = "forged"
+    """Dropped: the consent cookie's name with a value that we did not sign."""
+    MALFORMED = "malformed"
+    """Dropped: browsers would refuse the line or cut it somewhere."""
+    NAMELESS = "nameless"
+    """Dropped: comes back as a cookie of another name."""
+    TOO_LARGE = "too-large"
+    """Dropped: browsers would refuse it."""
+    PREFIX = "prefix"
+    """Dropped: browsers would refuse it, for its name demands attributes that it lacks."""
+    FAILURE = "failure"
+    """Dropped: we failed to judge it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done with one Set-Cookie line, and why. `rule` is None for an undeclared name.
+
+    `before` is the value that the app sent, `after` the value that leaves, None for a drop. To replace a
+    decision, give one with another action: what is kept without an `after` leaves as it came.
+    """
+
+    name: str
+    action: Action
+    reason: Reason
+    rule: CookieRule | None
+    before: str
+    after: str | None
+
+    @property
+    def leaving(self) -> str | None:
+        """The value that leaves, None if nothing does."""
+        if self.action is Action.DROP:
+            return None
+        return self.before if self.after is None else self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Under what a response is judged: the visitor's standing, the time, and two facts about the answer."""
+
+    standing: Standing
+    now: datetime
+    needed: bool = True
+    """Whether consent is needed at all on this request; the caps hold either way."""
+    dates_hold: bool = True
+    """Whether the response's `Date` is now, so that `Expires` means what it says."""
+
+
+_STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
+_UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+
+
+class Enforcer:
+    """Decides cookie by cookie; built once from a registry.
+
+    `own_names` are those of the consent cookie, `verifies` tells whether we signed a value of it.
+    """
+
+    def __init__(
+        self, registry: Registry, terms: Terms, own_names: frozenset[str], verifies: Callable[[str], bool]
+    ) -> None:
+        self._registry = registry
+        self._terms = terms
+        self._own_names = own_names
+        self._verifies = verifies
+        self._classify = registry.classify
+        self._keep_unknown = registry.consent.unknown == "keep"
+        self._hide_undeclared = registry.consent.undeclared_request != "keep"
+        self._cap = registry.consent.max_lifetime
+        self.governed = frozenset(
+            {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
+        )
+        """Names of the header fields that set cookies, in lower case."""
+        self._demands = {
+            rule.name: demands
+            for rule in registry.cookies
+            if (demands := _Demands.of(rule, registry.purposes[rule.purpose])) != _NO_DEMANDS
+        }
+
+    def decide(self, line: str, moment: Moment) -> Decision:
+        """Judge one `Set-Cookie` value."""
+        cookie = read_set_cookie(line)
+        if cookie.flaw is not None:
+            return _drop(cookie, Reason(cookie.flaw), None)
+        life = cookie.attributes.life(moment.now, dates_hold=moment.dates_hold)
+        if cookie.name in self._own_names:
+            return self._decide_own(cookie, life, moment)
+        rule = self._classify(cookie.name)
+        refusal = self._refusal(rule, moment)
+        if life.deletes:
+            return _delete(cookie, life, rule, allowed=refusal is None)
+        if refusal is not None:
+            return _drop(cookie, refusal, rule)
+        kept_for = self._kept_for(rule, moment)
+        return self._raised(self._limited(cookie, life, rule, moment, kept_for), cookie)
+
+    def _decide_own(self, cookie: SetCookie, life: Life, moment: Moment) -> Decision:
+        if life.deletes:
+            return _delete(cookie, life, None, allowed=True)
+        if not self._verifies(cookie.value):
+            return _drop(cookie, Reason.FORGED, None)
+        return self._limited(cookie, life, None, moment, Reason.OWN)
+
+    def _refusal(self, rule: CookieRule | None, moment: Moment) -> Reason | None:
+        """Why cookies of this rule may not be stored, None if they may."""
+        if not moment.needed:
+            return None
+        if rule is None:
+            return None if self._keep_unknown else Reason.UNDECLARED
+        if moment.standing.allows_rule(rule):
+            return None
+        return Reason.REFUSED if moment.standing.decided else Reason.NOT_ASKED
+
+    def _limited(
+        self,
+        cookie: SetCookie,
+        life: Life,
+        rule: CookieRule | None,
+        moment: Moment,
+        kept_for: Reason,
+    ) -> Decision:
+        """Let an allowed cookie leave, within its limits."""
+        if not life.clear or life.longest is not None:
+            shortened = _shortened(cookie, life, self._limit(rule, moment), moment.now)
+            if shortened is not None:
+                return Decision(cookie.name, Action.SHORTEN, shortened[1], rule, cookie.line, shortened[0])
+        if not cookie.attributes.repeated:
+            return Decision(cookie.name, Action.KEEP, kept_for, rule, cookie.line, cookie.line)
+        plain = cookie.session() if life.intended is None else cookie.lasting(int(life.intended), moment.now)
+        return Decision(cookie.name, Action.KEEP, Reason.REPEATED, rule, cookie.line, plain)
+
+    def _kept_for(self, rule: CookieRule | None, moment: Moment) -> Reason:
+        if rule is not None and rule.purpose in self._terms.essential:
+            return Reason.ESSENTIAL
+        if not moment.needed:
+            return Reason.NOT_NEEDED
+        return Reason.UNDECLARED_KEPT if rule is None else Reason.GRANTED
+
+    def _limit(self, rule: CookieRule | None, moment: Moment) -> tuple[float | None, Reason]:
+        """How many seconds a cookie may be kept from now, None for a session only; and what limits it."""
+        ends = [(self._cap.after(moment.now), Reason.CAP)]
+        if rule is not None:
+            if rule.lifetime == "session":
+                return None, Reason.RULE_LIFETIME
+            if isinstance(rule.lifetime, Period):
+                ends.append((rule.lifetime.after(moment.now), Reason.RULE_LIFETIME))
+            if moment.needed and moment.standing.ends and rule.purpose in self._terms.by_consent:
+                ends.append((moment.standing.ends, Reason.CONSENT_END))
+        end, reason = min(ends)
+        return (end - moment.now).total_seconds(), reason
+
+    def _raised(self, decision: Decision, cookie: SetCookie) -> Decision:
+        demands = self._demands.get(decision.rule.name) if decision.rule else None
+        if demands is None or decision.after is None:
+            return decision
+        after = demands.raise_(decision.after, cookie.attributes)
+        if after == decision.after:
+            return decision
+        reason = Reason.RAISED if decision.action is Action.KEEP else decision.reason
+        return Decision(decision.name, decision.action, reason, decision.rule, decision.before, after)
+
+    def filter(
+        self, headers: Iterable[Header], moment: Moment, review: Callable[[Decision], Decision]
+    ) -> tuple[list[Header], list[Decision]]:
+        """Judge the header fields of one response, in order; what is not governed leaves as it came.
+
+        `review` sees each decision and says which one holds. Returns the fields that leave and the
+        decisions on those that were judged.
+        """
+        leaving: list[Header] = []
+        decisions: list[Decision] = []
+        for name, value in headers:
+            if name.strip().lower() not in self.governed:
+                if not _smuggles(name, value):
+                    leaving.append((name, value))
+                continue
+            decision = review(self.decide(value, moment))
+            decisions.append(decision)
+            text = decision.leaving
+            if text is not None and is_field_text(text):
+                leaving.append((name, text))
+        return leaving, decisions
+
+    def survey(self, field: str) -> "CookieSurvey":
+        """What a request's `Cookie` value holds, whoever the visitor is."""
+        names = {pair.name for pair in read_cookies(field)}
+        rules = {name: self._classify(name) for name in names - self._own_names}
+        return CookieSurvey(
+            own=tuple(pair for pair in read_cookies(field) if pair.name in self._own_names),
+            optional=tuple(
+                rule for rule in rules.values() if rule and rule.purpose not in self._terms.essential
+            ),
+            hidden=self._hide_undeclared and None in rules.values(),
+        )
+
+    def filter_cookies(self, field: str, standing: Standing) -> tuple[str, list[CookiePair]]:
+        """A request's `Cookie` value as the app may see it, and what was taken out.
+
+        The rest stays as it was, octet by octet; "" if nothing is left.
+        """
+        kept: list[CookiePair] = []
+        hidden: list[CookiePair] = []
+        for pair in read_cookies(field):
+            (kept if self._is_visible(pair.name, standing) else hidden).append(pair)
+        return (";".join(pair.piece for pair in kept).lstrip(" ") if hidden else field), hidden
+
+    def _is_visible(self, name: str, standing: Standing) -> bool:
+        if name in self._own_names:
+            return True
+        rule = self._classify(name)
+        return not self._hide_undeclared if rule is None else standing.allows_rule(rule)
+
+
+class CookieSurvey(NamedTuple):
+    """What a `Cookie` value holds."""
+
+    own: tuple[CookiePair, ...]
+    """Consent cookies."""
+    optional: tuple[CookieRule, ...]
+    """The rules of the cookies that the visitor decides about."""
+    hidden: bool
+    """Whether there are undeclared cookies, and the registry hides them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Demands:
+    """Attributes that a cookie must have; what it has already is never weakened."""
+
+    secure: bool
+    httponly: bool
+    samesite: str
+
+    @classmethod
+    def of(cls, rule: CookieRule, purpose: Purpose) -> "_Demands":
+        return cls(
+            secure=purpose.secure if rule.secure is None else rule.secure,
+            httponly=purpose.httponly if rule.httponly is None else rule.httponly,
+            samesite=rule.samesite or purpose.samesite or "none",
+        )
+
+    def raise_(self, line: str, attributes: Attributes) -> str:
+        if self.secure and not attributes.secure:
+            line += "; Secure"
+        if self.httponly and not attributes.httponly:
+            line += "; HttpOnly"
+        if _STRICTNESS[self.samesite] > _STRICTNESS.get(attributes.samesite, 0):
+            head, *pieces = line.split(";")
+            kept = [piece for piece in pieces if piece.partition("=")[0].strip().lower() != "samesite"]
+            line = ";".join([head, *kept, f" SameSite={self.samesite.title()}"])
+        return line
+
+
+_NO_DEMANDS = _Demands(secure=False, httponly=False, samesite="none")
+
+
+def _drop(cookie: SetCookie, reason: Reason, rule: CookieRule | None) -> Decision:
+    return Decision(cookie.name, Action.DROP, reason, rule, cookie.line, None)
+
+
+def _delete(cookie: SetCookie, life: Life, rule: CookieRule | None, *, allowed: bool) -> Decision:
+    if allowed and life.clear:
+        return Decision(cookie.name, Action.KEEP, Reason.DELETION, rule, cookie.line, cookie.line)
+    return Decision(cookie.name, Action.SHORTEN, Reason.DELETION, rule, cookie.line, cookie.deletion())
+
+
+def _shortened(
+    cookie: SetCookie, life: Life, limit: tuple[float | None, Reason], now: datetime
+) -> tuple[str, Reason] | None:
+    """The line within its limit and why it had to change; None if it may leave as it is."""
+    seconds, reason = limit
+    if life.clear and (life.longest is None or (seconds is not None and life.longest <= seconds)):
+        return None
+    if seconds is None or life.intended is None:
+        return cookie.session(), reason if seconds is None else Reason.AMBIGUOUS_LIFETIME
+    if life.intended <= seconds:
+        return cookie.lasting(int(life.intended), now), Reason.AMBIGUOUS_LIFETIME
+    return cookie.lasting(int(seconds), now), reason
+
+
+def is_field_text(text: str) -> bool:
+    """Whether a text can stand in a header field: octets, no controls but HTAB (RFC 9110, section 5.5)."""
+    return _UNSAFE_FIELD.search(text) is None
+
+
+def _smuggles(name: str, value: str) -> bool:
+    """Whether a field of another name carries a line break and a Set-Cookie behind it."""
+    return ("\n" in value or "\r" in value or "\n" in name or "\r" in name) and (
+        "set-cookie" in f"{name}:{value}".lower()
+    )

@@ -1,0 +1,320 @@
+"""Set-Cookie and Cookie as browsers read them, and Set-Cookie written so that they all read it alike.
+
+Facts that this module rests on (RFC 6265bis, sections 5.1.1, 5.6 and 5.7, and what engines do instead):
+
+- One field line is one cookie. Neither commas nor quotes divide or protect anything; `;` always divides.
+- An octet 00-08, 0A-1F or 7F anywhere makes a browser throw the whole line away; older ones cut there.
+- Of repeated attributes the last wins, but engines differ in whether an invalid last one hides a valid
+  earlier one. `Max-Age` beats `Expires`, except in WebKitGTK, where the later of the two wins.
+- Engines differ in which odd numbers and dates they accept. Hence only two spellings count as clear here,
+  digits for `Max-Age` and the fixed-length date for `Expires`; anything else is read as the standard
+  says, or as a more generous engine would, and is written anew before it leaves.
+- A nameless cookie `=a=b` comes back as `a=b`: nobody can tell it from a cookie that is called `a`.
+
+All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any text.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+LONGEST_PAIR = 4096
+"""Octets in name and value together, above which browsers drop a cookie (RFC 6265bis, section 5.6)."""
+LONGEST_ATTRIBUTE = 1024
+"""Octets in an attribute's value, above which browsers ignore that attribute (ditto)."""
+
+_UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_BLANKS = " \t"
+# Blanks and quotes that some engines strip from a name and others do not.
+_ODD_EDGES = "\x85\xa0\"'"
+_CLEAR_AGE = re.compile(r" *max-age=(-?[0-9]{1,19}) *", re.IGNORECASE)
+_CLEAR_DATE = re.compile(
+    r" *expires="
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2})([ -])"
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\2([0-9]{4}) "
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT *",
+    re.IGNORECASE,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+# What int(), or an engine that stops at the first odd character, would make of it; or a plain negative.
+_SOME_NUMBER = re.compile(r"[\s+\"']*([0-9][0-9_]*)|(?=-[0-9]+$)(-[0-9]+)", re.ASCII)
+
+_FAR = datetime(9999, 12, 31, tzinfo=UTC)
+EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+class Flaw(StrEnum):
+    """Why no two browsers would store a line as one and the same cookie."""
+
+    MALFORMED = "malformed"
+    NAMELESS = "nameless"
+    TOO_LARGE = "too-large"
+    PREFIX = "prefix"
+
+
+class Life(NamedTuple):
+    """How long a line asks a browser to keep its cookie, in seconds from now; None is a session."""
+
+    intended: float | None
+    """What the line asks for: as RFC 6265bis reads it, or as the most generous engine if it is unclear."""
+    longest: float | None
+    """The longest that any engine would make of it."""
+    clear: bool
+    """Whether all engines read the same from the text as it stands."""
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the line takes a cookie away instead of storing one."""
+        return self.intended is not None and self.intended <= 0
+
+
+_SESSION = Life(None, None, clear=True)
+
+
+class Attributes(NamedTuple):
+    """The attributes of one line."""
+
+    ages: tuple[int, ...]
+    dates: tuple[datetime, ...]
+    clear: bool
+    """Whether there is at most one `Max-Age` and one `Expires`, each in the spelling that all read alike."""
+    rest: str
+    """All but the lifetime, as it was; of a repeated `Domain`, `Path` or `SameSite` only the last."""
+    repeated: bool
+    """Whether a `Domain`, `Path` or `SameSite` was repeated."""
+    secure: bool
+    httponly: bool
+    samesite: str
+    """The value in lower case, "" without one."""
+    domain: str
+    """As the browser compares it: lower case, without one leading dot; "" for a host-only cookie."""
+    path: str
+    """The value, "" where the browser takes the default path (RFC 6265bis, section 5.1.4)."""
+    partitioned: bool
+
+    def life(self, now: datetime, *, dates_hold: bool = True) -> Life:
+        """How long the line asks to be kept from `now` on.
+
+        `dates_hold` is false where the response carries a `Date` that is not now: Chromium and Firefox
+        count `Expires` from that date.
+        """
+        if not self.ages and not self.dates:
+            return _SESSION if self.clear else Life(None, None, clear=False)
+        spans = [*self.ages, *((date - now).total_seconds() for date in self.dates)]
+        longest = max(spans)
+        if not self.clear:
+            return Life(longest, longest, clear=False)
+        intended = spans[0]
+        return Life(intended, longest, (dates_hold or bool(self.ages)) and (intended <= 0) == (longest <= 0))
+
+
+class SetCookie(NamedTuple):
+    """One line, read. With a `flaw` the other fields hold what could be made out."""
+
+    line: str
+    name: str
+    value: str
+    head: str
+    """Name and value as they stand in the line."""
+    attributes: Attributes
+    flaw: Flaw | None
+
+    def session(self) -> str:
+        """The line without any lifetime."""
+        return self.head + self.attributes.rest
+
+    def lasting(self, seconds: int, now: datetime) -> str:
+        """The line with one `Max-Age` and the `Expires` that matches it."""
+        end = imf_fixdate(now + timedelta(seconds=seconds))
+        return f"{self.head}{self.attributes.rest}; Max-Age={seconds}; Expires={end}"
+
+    def deletion(self) -> str:
+        """The deletion of this very cookie: no value, same place and flags."""
+        return f"{self.name}={self.attributes.rest}; Max-Age=0; Expires={EPOCH}"
+
+
+def read_set_cookie(line: str) -> SetCookie:
+    """Read one `Set-Cookie` value; never raises."""
+    head, _, tail = line.partition(";")
+    name, equals, value = head.partition("=")
+    name, value = name.strip(_BLANKS), value.strip(_BLANKS)
+    # What an app says after the value is nearly always the same; the value is not.
+    attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
+    flaw: Flaw | None = None
+    if _UNSAFE.search(line) or "\t" in name or name.strip(_ODD_EDGES) != name:
+        flaw = Flaw.MALFORMED
+    elif not equals or not name:
+        flaw = Flaw.NAMELESS
+    elif len(name) + len(value) > LONGEST_PAIR:
+        flaw = Flaw.TOO_LARGE
+    elif name.startswith("__") and not _prefix_holds(name.lower(), attributes):
+        flaw = Flaw.PREFIX
+    return SetCookie(line, name, value, head, attributes, flaw)
+
+
+def _prefix_holds(name: str, attributes: Attributes) -> bool:
+    """Whether a browser accepts the name with these attributes; it compares prefixes in any case.
+
+    RFC 6265bis, sections 5.4 and 5.7; `__Http-` and `__Host-Http-` come from its successor draft.
+    """
+    if not name.startswith(("__host-", "__secure-", "__http-")):
+        return True
+    if not attributes.secure or (name.startswith(("__http-", "__host-http-")) and not attributes.httponly):
+        return False
+    return not name.startswith("__host-") or (attributes.path == "/" and not attributes.domain)
+
+
+class _Reader:
+    """Collects the attributes of one line, piece by piece."""
+
+    def __init__(self, tail: str) -> None:
+        self.pieces: list[str] = tail.split(";") if tail else []
+        self.kept: list[tuple[str, str]] = []
+        self.last: dict[str, str] = {}
+        self.ages: list[int] = []
+        self.dates: list[datetime] = []
+        self.lifetimes: list[str] = []
+        self.clear = True
+        self.repeated = False
+        for piece in self.pieces:
+            self._read(piece)
+
+    def _read(self, piece: str) -> None:
+        name, _, value = piece.partition("=")
+        key, value = name.strip(_BLANKS).lower(), value.strip(_BLANKS)
+        # Some engines strip more than SP and HTAB from an attribute's name: such a one is a lifetime too.
+        tidy = key.strip().strip(_ODD_EDGES).strip()
+        if tidy in {"max-age", "expires"}:
+            self._read_lifetime(tidy, piece, value)
+            return
+        if len(value) <= LONGEST_ATTRIBUTE:
+            self.repeated |= key in self.last and key in {"domain", "path", "samesite"}
+            self.last[key] = value
+        self.kept.append((key, piece))
+
+    def _read_lifetime(self, key: str, piece: str, value: str) -> None:
+        self.clear &= key not in self.lifetimes
+        self.lifetimes.append(key)
+        if len(value) > LONGEST_ATTRIBUTE:
+            self.clear = False
+        elif key == "max-age":
+            self._read_age(piece, value)
+        else:
+            self._read_date(piece, value)
+
+    def _read_age(self, piece: str, value: str) -> None:
+        match = _CLEAR_AGE.fullmatch(piece)
+        self.clear &= match is not None
+        number = match or _SOME_NUMBER.match(value)
+        if number:
+            self.ages.append(int((number[1] or number[2]).replace("_", "")))
+
+    def _read_date(self, piece: str, value: str) -> None:
+        match = _CLEAR_DATE.fullmatch(piece)
+        date = cookie_date(value)
+        self.clear &= match is not None and date is not None
+        if date:
+            self.dates.append(date)
+
+    def rest(self) -> str:
+        kept, seen = [], set[str]()
+        for key, piece in reversed(self.kept):
+            if key in seen and key in {"domain", "path", "samesite"}:
+                continue
+            seen.add(key)
+            kept.append(piece)
+        return "".join(f";{piece}" for piece in reversed(kept))
+
+
+def read_attributes(tail: str) -> Attributes:
+    """Read what stands behind the first `;` of a line."""
+    read = _Reader(tail)
+    path = read.last.get("path", "")
+    return Attributes(
+        ages=tuple(read.ages),
+        dates=tuple(read.dates),
+        clear=read.clear,
+        rest=read.rest(),
+        repeated=read.repeated,
+        secure="secure" in read.last,
+        httponly="httponly" in read.last,
+        samesite=read.last.get("samesite", "").lower(),
+        domain=read.last.get("domain", "").removeprefix(".").lower(),
+        path=path if path.startswith("/") else "",
+        partitioned="partitioned" in read.last,
+    )
+
+
+_remembered = lru_cache(1024)(read_attributes)
+
+_DELIMITERS = re.compile(r"[\t\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
+_DAY = re.compile(r"([0-9]{1,2})(?![0-9])")
+# Chromium takes a year of five digits, which the standard does not.
+_YEAR = re.compile(r"([0-9]{2,5})(?![0-9])")
+
+
+def cookie_date(text: str) -> datetime | None:
+    """Read an `Expires` value by the algorithm of RFC 6265bis, section 5.1.1; always UTC.
+
+    None for what is no date. A year of five digits is the far future, as one engine has it.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for token in _DELIMITERS.split(text):
+        if "time" not in found and (match := _TIME.match(token)):
+            found["time"] = match.groups()
+        elif "day" not in found and (match := _DAY.match(token)):
+            found["day"] = match.groups()
+        elif "month" not in found and token[:3].lower() in _MONTHS:
+            found["month"] = (token[:3].lower(),)
+        elif "year" not in found and (match := _YEAR.match(token)):
+            found["year"] = match.groups()
+    if len(found) < 4:
+        return None
+    hour, minute, second = (int(number) for number in found["time"])
+    year = int(found["year"][0])
+    if year > 9999:
+        return _FAR
+    if year < 100:
+        year += 1900 if year >= 70 else 2000
+    month = _MONTHS.index(found["month"][0]) + 1
+    try:
+        date = datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return date if year >= 1601 else None
+
+
+def imf_fixdate(moment: datetime) -> str:
+    """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
+    moment = moment.astimezone(UTC)
+    month = _MONTHS[moment.month - 1].title()
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} "
+        f"{moment.hour:02}:{moment.minute:02}:{moment.second:02} GMT"
+    )
+
+
+class CookiePair(NamedTuple):
+    """One pair of a request's `Cookie` field: its name, value, and the piece of text that it stands in."""
+
+    name: str
+    value: str
+    piece: str
+
+
+def read_cookies(field: str) -> list[CookiePair]:
+    """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
+
+    Nothing is unquoted or decoded. A pair without `=` is a nameless cookie; its name is its text, since
+    that is how the app will see a nameless cookie that impersonates a named one.
+    """
+    pairs = []
+    for piece in field.split(";"):
+        name, _, value = piece.partition("=")
+        # Frameworks strip with str.strip(), which takes more than blanks: what the app would see counts.
+        pairs.append(CookiePair(name.strip(), value.strip(_BLANKS), piece))
+    return pairs

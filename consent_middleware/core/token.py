@@ -1,0 +1,107 @@
+"""The consent token: a Consent as signed text, and back.
+
+`payload.signature`, both base64url without padding (RFC 4648, section 5): the payload is JSON, the
+signature HMAC-SHA-256 by itsdangerous with a key that is derived from the secret, a salt of this library,
+the format version and the site's id. Anything else is refused, spellings of the same bits included.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from itsdangerous import Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+
+from ..errors import BadTokenError
+from .consent import Consent
+
+LONGEST_READ = 4096
+"""Octets above which a token is refused unread."""
+LONGEST_WRITTEN = 3600
+"""Octets above which a choice is coarsened before it is signed: browsers allow 4096 for name and value."""
+
+_SALT = "consent_middleware.token.v1"
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class _Payload(msgspec.Struct, omit_defaults=True):
+    """What the token says; names are short because every request carries it. Times are microseconds."""
+
+    t: int
+    v: int
+    p: tuple[str, ...] = ()
+    rp: tuple[str, ...] = ()
+    rv: tuple[str, ...] = ()
+    rc: tuple[str, ...] = ()
+    id: str | None = None
+    m: int | None = None
+    g: bool = False
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Payload)
+
+
+class TokenSigner:
+    """Signs and verifies tokens with a list of keys, newest first: the first signs, all verify."""
+
+    def __init__(self, secret_keys: Sequence[str], site_id: str) -> None:
+        self._signer = Signer(
+            # itsdangerous signs with the last key of its list.
+            list(reversed(secret_keys)),
+            salt=f"{_SALT}.{site_id}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+
+    def sign(self, consent: Consent) -> str:
+        """The token of a choice. One that granted nothing carries no id that could follow the visitor."""
+        payload = _Payload(
+            t=_micros(consent.decided_at),
+            v=consent.version,
+            p=consent.purposes,
+            rp=consent.refused_purposes,
+            rv=consent.refused_vendors,
+            rc=consent.refused_cookies,
+            id=consent.id if consent.purposes else None,
+            m=None if consent.measured_since is None else _micros(consent.measured_since),
+            g=consent.gpc,
+        )
+        return self._signer.sign(base64_encode(_encoder.encode(payload))).decode()
+
+    def verify(self, token: str) -> Consent:
+        """The choice that a token holds, whatever its age; BadTokenError for what we did not sign."""
+        if len(token) > LONGEST_READ or not _SHAPE.fullmatch(token):
+            raise BadTokenError
+        text, _, signature = token.rpartition(".")
+        # 43 letters hold 258 bits for 256: without this, four spellings of one signature would verify.
+        if base64_encode(base64_decode(signature)).decode() != signature:
+            raise BadTokenError
+        if not self._signer.verify_signature(text.encode(), signature):
+            raise BadTokenError
+        try:
+            return _consent(_decoder.decode(base64_decode(text)))
+        except (ValueError, OverflowError, msgspec.MsgspecError) as error:
+            raise BadTokenError from error
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _consent(payload: _Payload) -> Consent:
+    return Consent(
+        decided_at=_EPOCH + payload.t * _MICROSECOND,
+        version=payload.v,
+        purposes=payload.p,
+        refused_purposes=payload.rp,
+        refused_vendors=payload.rv,
+        refused_cookies=payload.rc,
+        id=payload.id,
+        measured_since=None if payload.m is None else _EPOCH + payload.m * _MICROSECOND,
+        gpc=payload.g,
+    )

@@ -1,0 +1,156 @@
+"""The visitor's consent as the app sees it, during one request."""
+
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from .core.choice import refusal, with_grant
+from .core.consent import Consent, Signals, Standing, Terms
+from .core.registry import Registry
+from .errors import ConsentStateError
+
+KEY = "consent_middleware.consent"
+"""Where a scope or environ holds the RequestConsent."""
+
+
+class Request(Protocol):
+    """What the middleware needs to know of a request; each door reads it from its own protocol."""
+
+    @property
+    def target(self) -> MutableMapping[str, Any]:
+        """The scope or environ, for the site's own callables."""
+
+    @property
+    def method(self) -> str:
+        """The method, "" for a websocket."""
+
+    @property
+    def path(self) -> str:
+        """The path below the mount."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the server was reached over https or wss."""
+
+    @property
+    def cookie(self) -> str:
+        """All `Cookie` fields, joined by "; " (RFC 6265bis, section 5.8.1); "" without any."""
+
+    def field(self, name: str) -> str:
+        """The values of a field, named in lower case, joined by commas; "" if it is absent."""
+
+
+class Visit(Protocol):
+    """The exchange behind a RequestConsent."""
+
+    was_read: bool
+    terms: Terms
+
+    @property
+    def standing(self) -> Standing:
+        """What the visitor's choice is worth."""
+
+    @property
+    def now(self) -> datetime:
+        """When the request was first judged."""
+
+    @property
+    def signals(self) -> Signals:
+        """The preference signals on the request."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether consent is needed on this request."""
+
+    @property
+    def locked(self) -> str:
+        """Why no choice can be made here and now, "" if one can."""
+
+    def choose(self, consent: Consent) -> None:
+        """Make `consent` the visitor's choice."""
+
+    def new_id(self) -> str:
+        """A fresh random id for a choice."""
+
+
+class RequestConsent:
+    """What this visitor allows, and the app's way to change it. See `get_consent`.
+
+    Reading any of it makes the answer private, with `Vary: Cookie`, as reading a session does.
+    """
+
+    __slots__ = ("_visit",)
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+
+    def _read(self) -> Visit:
+        self._visit.was_read = True
+        return self._visit
+
+    @property
+    def registry(self) -> Registry:
+        """The registry in force; reading it leaves the answer as cacheable as it was."""
+        return self._visit.terms.registry
+
+    @property
+    def decided(self) -> bool:
+        """Whether the visitor has answered and the answer still stands."""
+        return self._read().standing.decided
+
+    def allows(self, purpose: str) -> bool:
+        """Whether cookies of a purpose may be stored and read."""
+        visit = self._read()
+        return not visit.needed or visit.standing.allows(purpose)
+
+    def allows_vendor(self, id: str) -> bool:
+        """Whether a vendor's tags may be loaded: only if each of its purposes is allowed."""
+        visit = self._read()
+        return not visit.needed or visit.standing.allows_vendor(id)
+
+    def allows_cookie(self, name: str) -> bool:
+        """Whether the cookie of this actual name may be stored and read; undeclared: as `unknown` says."""
+        visit = self._read()
+        rule = self.registry.classify(name)
+        if rule is None:
+            return not visit.needed or self.registry.consent.unknown == "keep"
+        return not visit.needed or visit.standing.allows_rule(rule)
+
+    def grant(self, *purposes: str) -> None:
+        """Add purposes to the visitor's choice, or make one. ConsentStateError where none can be made.
+
+        For an app with a control of its own ("show the map"), called because the visitor used it. A live
+        choice keeps its date. The state changes at once; the cookie leaves with this answer.
+        """
+        visit = self._writable()
+        unknown = sorted(set(purposes).difference(self.registry.purposes))
+        if unknown:
+            raise ConsentStateError(f"the registry has no purpose {', '.join(map(repr, unknown))}")
+        live = visit.standing.consent if visit.standing.decided else None
+        visit.choose(
+            with_grant(live, purposes, visit.terms, visit.now, new_id=visit.new_id(), gpc=visit.signals.gpc)
+        )
+
+    def withdraw(self) -> None:
+        """Refuse everything from now on, as a visitor's own withdrawal does. Errors as for `grant`."""
+        visit = self._writable()
+        visit.choose(refusal(visit.terms, visit.now, gpc=visit.signals.gpc))
+
+    def _writable(self) -> Visit:
+        visit = self._read()
+        if visit.locked:
+            raise ConsentStateError(f"the visitor's choice cannot be changed {visit.locked}")
+        return visit
+
+
+def get_consent(scope_or_environ: Mapping[str, Any]) -> RequestConsent:
+    """The visitor's consent on the request of this ASGI scope or WSGI environ.
+
+    Flask: `get_consent(request.environ)`; Starlette and FastAPI: `get_consent(request.scope)`; Django:
+    `get_consent(request.environ)`, or `request.scope` under ASGI. ConsentStateError if the app is not
+    wrapped in a ConsentMiddleware.
+    """
+    consent = scope_or_environ.get(KEY)
+    if not isinstance(consent, RequestConsent):
+        raise ConsentStateError("no consent here: wrap the app in ConsentMiddleware, outermost")
+    return consent
