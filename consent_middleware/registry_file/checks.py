@@ -90,35 +90,34 @@ def _since(path: Path, since: int, file: File, findings: Findings) -> None:
 
 def _vendors(file: File, findings: Findings) -> None:
     used = {cookie.vendor for cookie in file.cookies}
-    known = known_purposes(file)
+    known = _known_purposes(file)
     for id, vendor in file.vendors.items():
         path = ("vendors", id)
         if findings.spoilt(*path):
             continue
         _since(path, vendor.since, file, findings)
-        _vendor_purposes(path, vendor, id in used, known, findings)
+        _vendor_purposes(path, vendor, known, findings)
+        if not vendor.purposes and id not in used and not findings.spoilt(*path, "purposes"):
+            message = "is missing, and no cookie names this vendor"
+            findings.mistake((*path, "purposes"), message, 'as in ["advertising"]')
         if not vendor.name and not findings.spoilt(*path, "name"):
             findings.suspicion(path, "has no name", f"visitors read {id!r}")
 
 
-def _vendor_purposes(
-    path: Path, vendor: VendorTable, used: bool, known: Collection[str], findings: Findings
-) -> None:
-    path = (*path, "purposes")
+def _vendor_purposes(path: Path, vendor: VendorTable, known: Collection[str], findings: Findings) -> None:
     for number, purpose in enumerate(vendor.purposes):
         if purpose and purpose not in known:
-            findings.mistake((*path, number), f"unknown purpose {purpose!r}", did_you_mean(purpose, known))
-    if not vendor.purposes and not used and not findings.spoilt(*path):
-        findings.mistake(path, "is missing, and no cookie names this vendor", 'as in ["advertising"]')
+            message, hint = f"unknown purpose {purpose!r}", did_you_mean(purpose, known)
+            findings.mistake((*path, "purposes", number), message, hint)
 
 
-def known_purposes(file: File) -> list[str]:
+def _known_purposes(file: File) -> list[str]:
     """The ids that may be used: the site's own and the standard ones."""
     return list(dict.fromkeys([*file.purposes, *catalogue.purposes()]))
 
 
 def _cookies(file: File, findings: Findings) -> None:
-    known = known_purposes(file)
+    known = _known_purposes(file)
     _names(file, findings)
     for number, cookie in enumerate(file.cookies):
         path = ("cookies", number)

@@ -80,10 +80,14 @@ def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:
     return Mistake(file, line, "", f"not TOML: {message[: place.start()]}")
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """A hint at the known word that is nearest, or at all of them if they are few."""
+def nearest(word: str, known: Collection[str]) -> str:
+    """A hint at the known word that was probably meant, if one is near."""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    if near:
-        return f"did you mean {by_lower[near[0]]!r}?"
-    return f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+    return f"did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The same, or all that there are if they are few."""
+    listed = f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+    return nearest(word, known) or listed

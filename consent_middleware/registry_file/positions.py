@@ -17,9 +17,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]++|" + _QUOTED)
 # Up to two quotes may stand within a multi-line string, also directly before the closing three.
 _VALUE = re.compile(
     r'"""(?:\\.|[^"\\]|"{1,2}(?!"))*+"{3,5}'
-     r"|'''(?:[^']|'{1,2}(?!'))*+'{3,5}|"
-    + _QUOTED
-    + r"|[^,\]}#\n]++",
+    r"|'''(?:[^']|'{1,2}(?!'))*+'{3,5}|" + _QUOTED + r"|[^,\]}#\n]++",
     re.DOTALL,
 )
 

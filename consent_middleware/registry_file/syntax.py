@@ -23,7 +23,7 @@ COOKIE_PERIOD = rf"session|{PERIOD}"
 COOKIE_NAME = r"""(?![\s"])[^*;=\x00-\x1f\x7f]*(\*[^*;=\x00-\x1f\x7f]*)?(?<![\s"])"""
 COOKIE_PATH = r"/[^;\x00-\x1f\x7f]*"
 # RFC 9110, section 5.6.2, which RFC 6265 builds on.
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = rf"{_LABEL}(\.{_LABEL})*"
 SITE_HOST = rf"({HOST}|\[[0-9a-f:.]+\])"
@@ -33,8 +33,8 @@ ORIGIN = rf"[a-z][a-z0-9+.-]*://{SITE_HOST}(:[0-9]{{1,5}})?"
 URL = r"[hH][tT][tT][pP][sS]?://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*"
 MOUNT = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+"
 # With a bare prefix the cookie would have no name over http.
-CONSENT_COOKIE = rf"(?!(__Host-|__Secure-)$){TOKEN}"
-SET_COOKIE_HEADER = rf"(?![sS][eE][tT]-[cC][oO][oO][kK][iI][eE]$){TOKEN}"
+CONSENT_COOKIE = rf"(?!(__Host-|__Secure-)$){_NAME}"
+SET_COOKIE_HEADER = rf"(?![sS][eE][tT]-[cC][oO][oO][kK][iI][eE]$){_NAME}"
 
 NAME_OCTETS = 256
 _UNITS = ("second", "minute", "hour", "day", "week", "month", "year")
@@ -116,7 +116,7 @@ def site_host(value: str) -> Problem | None:
 
 
 def source_host(value: str) -> Problem | None:
-    """A host that tags load from; it goes into Content-Security-Policy, hence nothing beyond letters and dots."""
+    """A host that tags load from; it goes into Content-Security-Policy."""
     return _host(SOURCE_HOST, value)
 
 

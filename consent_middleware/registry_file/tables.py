@@ -3,10 +3,10 @@
 The values here are as the file holds them; what they become is in `core.registry`.
 """
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -15,54 +15,42 @@ from .findings import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """Marks a type with what is to be checked beyond it."""
+class Mark:
+    """What is to be checked of a value beyond its type."""
 
-    problem: Callable[[str], Problem | None]
-
-
-@dataclass(frozen=True, slots=True)
-class NotEmpty:
-    """Marks an array or table that needs an entry."""
-
-    what: str
-
-    def problem(self, value: Sized) -> Problem | None:
-        """Say so if there is none."""
-        return None if value else Problem(f"needs at least one {self.what}")
+    problem: Callable[[Any], Problem | None]
 
 
-@dataclass(frozen=True, slots=True)
-class FromOne:
-    """Marks a number that counts from 1."""
+def _needs(what: str) -> Mark:
+    return Mark(lambda value: None if value else Problem(f"needs at least one {what}"))
 
-    def problem(self, value: int) -> Problem | None:
-        """Say so if it does not."""
-        return None if value >= 1 else Problem(f"must be 1 or more, not {value}")
+
+def _from_one(value: int) -> Problem | None:
+    return None if value >= 1 else Problem(f"must be 1 or more, not {value}")
 
 
 def _pattern(pattern: str) -> Meta:
     return Meta(extra_json_schema={"pattern": f"^({pattern})$"})
 
 
-Id = Annotated[str, _pattern(syntax.ID), Checked(syntax.id)]
-Language = Annotated[str, _pattern(syntax.LANGUAGE), Checked(syntax.language)]
-Text = str | Annotated[dict[Language, str], Meta(min_length=1), NotEmpty("language")]
-Url = Annotated[str, _pattern(syntax.URL), Checked(syntax.url)]
-Link = Url | Annotated[dict[Language, Url], Meta(min_length=1), NotEmpty("language")]
-Version = Annotated[int, Meta(ge=1), FromOne()]
-Period = Annotated[str, _pattern(syntax.PERIOD), Checked(syntax.period)]
-CookiePeriod = Annotated[str, _pattern(syntax.COOKIE_PERIOD), Checked(syntax.cookie_period)]
-CookieName = Annotated[str, Meta(min_length=1), _pattern(syntax.COOKIE_NAME), Checked(syntax.cookie_name)]
-CookieDomain = Annotated[str, _pattern(syntax.COOKIE_DOMAIN), Checked(syntax.cookie_domain)]
-CookiePath = Annotated[str, _pattern(syntax.COOKIE_PATH), Checked(syntax.cookie_path)]
-SiteHost = Annotated[str, _pattern(syntax.SITE_HOST), Checked(syntax.site_host)]
-SourceHost = Annotated[str, _pattern(syntax.SOURCE_HOST), Checked(syntax.source_host)]
-Origin = Annotated[str, _pattern(syntax.ORIGIN), Checked(syntax.origin)]
-ConsentCookie = Annotated[str, _pattern(syntax.CONSENT_COOKIE), Checked(syntax.consent_cookie)]
-ConsentDomain = Annotated[str, _pattern(rf"({syntax.COOKIE_DOMAIN})?"), Checked(syntax.consent_domain)]
-Mount = Annotated[str, _pattern(syntax.MOUNT), Checked(syntax.mount)]
-SetCookieHeader = Annotated[str, _pattern(syntax.SET_COOKIE_HEADER), Checked(syntax.set_cookie_header)]
+Id = Annotated[str, _pattern(syntax.ID), Mark(syntax.id)]
+Language = Annotated[str, _pattern(syntax.LANGUAGE), Mark(syntax.language)]
+Text = str | Annotated[dict[Language, str], Meta(min_length=1), _needs("language")]
+Url = Annotated[str, _pattern(syntax.URL), Mark(syntax.url)]
+Link = Url | Annotated[dict[Language, Url], Meta(min_length=1), _needs("language")]
+Version = Annotated[int, Meta(ge=1), Mark(_from_one)]
+Period = Annotated[str, _pattern(syntax.PERIOD), Mark(syntax.period)]
+CookiePeriod = Annotated[str, _pattern(syntax.COOKIE_PERIOD), Mark(syntax.cookie_period)]
+CookieName = Annotated[str, Meta(min_length=1), _pattern(syntax.COOKIE_NAME), Mark(syntax.cookie_name)]
+CookieDomain = Annotated[str, _pattern(syntax.COOKIE_DOMAIN), Mark(syntax.cookie_domain)]
+CookiePath = Annotated[str, _pattern(syntax.COOKIE_PATH), Mark(syntax.cookie_path)]
+SiteHost = Annotated[str, _pattern(syntax.SITE_HOST), Mark(syntax.site_host)]
+SourceHost = Annotated[str, _pattern(syntax.SOURCE_HOST), Mark(syntax.source_host)]
+Origin = Annotated[str, _pattern(syntax.ORIGIN), Mark(syntax.origin)]
+ConsentCookie = Annotated[str, _pattern(syntax.CONSENT_COOKIE), Mark(syntax.consent_cookie)]
+ConsentDomain = Annotated[str, _pattern(rf"({syntax.COOKIE_DOMAIN})?"), Mark(syntax.consent_domain)]
+Mount = Annotated[str, _pattern(syntax.MOUNT), Mark(syntax.mount)]
+SetCookieHeader = Annotated[str, _pattern(syntax.SET_COOKIE_HEADER), Mark(syntax.set_cookie_header)]
 SameSite = Literal["none", "lax", "strict"]
 ConsentType = Literal[
     "ad_storage",
@@ -83,7 +71,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file. An empty string stands for a text that is not given."""
 
 
-class SiteTable(Table):
+class SiteTable(Table, frozen=True):
     """Who the site is."""
 
     id: Annotated[str, _says("Part of the signature's salt; default: the first host.")] = ""
@@ -96,12 +84,12 @@ class SiteTable(Table):
     languages: Annotated[
         list[Language],
         Meta(min_length=1),
-        NotEmpty("language"),
+        _needs("language"),
         _says("The languages of the site, the first for everybody else."),
     ] = field(default_factory=lambda: ["en"])
 
 
-class ConsentTable(Table):
+class ConsentTable(Table, frozen=True):
     """How consent is asked for, kept and enforced."""
 
     cookie: Annotated[ConsentCookie, _says("The name of the consent cookie over https.")] = "__Host-consent"
@@ -140,7 +128,7 @@ class ConsentTable(Table):
     ] = field(default_factory=list)
 
 
-class PurposeTable(Table):
+class PurposeTable(Table, frozen=True):
     """What cookies are for, and the unit of consent."""
 
     title: Annotated[Text, _says("What visitors read.")] = ""
@@ -156,7 +144,7 @@ class PurposeTable(Table):
     samesite: Annotated[SameSite | None, _says("Raises SameSite of its cookies to this.")] = None
 
 
-class VendorTable(Table):
+class VendorTable(Table, frozen=True):
     """The party behind cookies or tags."""
 
     name: Annotated[Text, _says("What visitors read.")] = ""
@@ -174,7 +162,7 @@ class VendorTable(Table):
     since: Annotated[Version, _says("The version of this file in which the vendor was added.")] = 1
 
 
-class CookieTable(Table):
+class CookieTable(Table, frozen=True):
     """One cookie, or a pattern of names."""
 
     name: Annotated[CookieName, _says("The exact name, or a pattern with one *.")]
@@ -199,7 +187,7 @@ class CookieTable(Table):
     ] = None
 
 
-class GatingTable(Table):
+class GatingTable(Table, frozen=True):
     """Which third parties a page may load."""
 
     mode: Annotated[Literal["off", "report", "enforce"], _says("Whether third parties wait for consent.")] = (
@@ -208,13 +196,13 @@ class GatingTable(Table):
     allow: Annotated[list[SourceHost], _says("Hosts that everybody may load.")] = field(default_factory=list)
 
 
-class RecordsTable(Table):
+class RecordsTable(Table, frozen=True):
     """The proof of choices."""
 
     retention: Annotated[Period, _says("How long a record is kept after its choice has ended.")] = "5 years"
 
 
-class File(Table):
+class File(Table, frozen=True):
     """The registry of consent_middleware: purposes, vendors and cookies that a site declares."""
 
     version: Annotated[Version, _says("Raise it when a purpose or vendor is added.")] = 1
