@@ -9,11 +9,27 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 
 _SYNTAX = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|week|month|year)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _MONTHS = {"month": 1, "year": 12}
+# A leap cycle, first and last day of each month: the clamp to the end of a month is in it.
+_STARTS = tuple(
+    datetime(year, month, day, tzinfo=UTC)
+    for year in range(2023, 2028)
+    for month in range(1, 13)
+    for day in (1, calendar.monthrange(year, month)[1])
+)
 _LAST = datetime.max.replace(tzinfo=UTC, microsecond=0)
+
+
+class Overrun(Enum):
+    """Whether one period is longer than another: with calendar months, that can depend on the start."""
+
+    NEVER = "never"
+    SOMETIMES = "sometimes"
+    ALWAYS = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +64,15 @@ class Period:
     @property
     def days(self) -> tuple[float, float]:
         """The shortest and the longest that the period can be, in days, whatever its start."""
-        # A leap cycle, first and last day of each month: the clamp to the end of a month is in it.
-        starts = [
-            datetime(year, month, day, tzinfo=UTC)
-            for year in range(2023, 2028)
-            for month in range(1, 13)
-            for day in (1, calendar.monthrange(year, month)[1])
-        ]
-        lengths = [(self.after(start) - start) / timedelta(days=1) for start in starts]
+        lengths = [(self.after(start) - start) / timedelta(days=1) for start in _STARTS]
         return min(lengths), max(lengths)
+
+    def overrun(self, cap: "Period") -> Overrun:
+        """Whether the period ends after another that starts with it."""
+        later = {self.after(start) > cap.after(start) for start in _STARTS}
+        if True not in later:
+            return Overrun.NEVER
+        return Overrun.SOMETIMES if False in later else Overrun.ALWAYS
 
     def __str__(self) -> str:
         return self.text

@@ -1,0 +1,243 @@
+"""What must fit together across the keys of a registry file."""
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from consent_middleware import catalogue
+from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
+from consent_middleware.core.registry import CookieRule, classifier
+
+from .findings import Findings, did_you_mean
+from .positions import Path
+from .syntax import parsed_period
+from .tables import CookieTable, File, VendorTable
+
+_overrun = lru_cache(1024)(Period.overrun)
+_PREFIXES = ("__Host-", "__Secure-")
+
+
+def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
+    """Note everything in the file that does not fit; `raw` is what it says itself, without the catalogue."""
+    _presets(file, findings)
+    _lifetimes(file, raw, findings)
+    _consent(file, findings)
+    _purposes(file, raw, findings)
+    _vendors(file, findings)
+    _cookies(file, findings)
+    _languages(file, raw, findings)
+
+
+def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
+    """What the file itself says in a table, empty if there is none."""
+    for key in path:
+        raw = raw.get(key) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else {}
+
+
+def _presets(file: File, findings: Findings) -> None:
+    known = catalogue.presets()
+    for number, name in enumerate(file.presets):
+        if name and name not in known:
+            findings.mistake(("presets", number), f"there is no preset {name!r}", did_you_mean(name, known))
+
+
+def _lifetimes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+    consent = file.consent
+    cap = parsed_period(consent.max_lifetime)
+    if _overrun(cap, THIRTEEN_MONTHS) is not Overrun.NEVER:
+        hint = 'write "13 months", or up to 393 days'
+        findings.mistake(("consent", "max_lifetime"), f"{consent.max_lifetime!r} is above 13 months", hint)
+        return
+    for key in ("lifetime", "refusal_lifetime"):
+        text = getattr(consent, key)
+        # A default gives way to a lower cap.
+        if key in table_at(raw, "consent") and _overrun(parsed_period(text), cap) is not Overrun.NEVER:
+            message = f"{text!r} is above max_lifetime, {consent.max_lifetime!r}"
+            findings.mistake(("consent", key), message)
+
+
+def _consent(file: File, findings: Findings) -> None:
+    consent = file.consent
+    for number, host in enumerate(file.site.hosts):
+        if consent.domain and host and not covers(consent.domain, host):
+            message = f"{consent.domain!r} does not cover the host {host!r} of site.hosts[{number}]"
+            findings.mistake(("consent", "domain"), message)
+    if consent.acceptance == "continued-browsing":
+        message = "regulators in the EU do not accept continued browsing as consent"
+        findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
+
+
+def covers(domain: str, host: str) -> bool:
+    """Whether a cookie with this Domain attribute goes to the host (RFC 6265, section 5.1.3)."""
+    domain = domain.removeprefix(".")
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+    for id, purpose in file.purposes.items():
+        path = ("purposes", id)
+        _since(path, purpose.since, file, findings)
+        if not purpose.title and id in table_at(raw, "purposes") and not findings.spoilt(*path, "title"):
+            findings.suspicion(path, "has no title", f"visitors read {id!r}")
+
+
+def _since(path: Path, since: int, file: File, findings: Findings) -> None:
+    if since > file.version and not findings.spoilt("version"):
+        message = f"{since} is above the version of the file, {file.version}"
+        findings.mistake((*path, "since"), message, f"raise version to {since}")
+
+
+def _vendors(file: File, findings: Findings) -> None:
+    used = {cookie.vendor for cookie in file.cookies}
+    known = _known_purposes(file)
+    for id, vendor in file.vendors.items():
+        path = ("vendors", id)
+        if findings.spoilt(*path):
+            continue
+        _since(path, vendor.since, file, findings)
+        _vendor_purposes(path, vendor, known, findings)
+        if not vendor.purposes and id not in used and not findings.spoilt(*path, "purposes"):
+            message = "is missing, and no cookie names this vendor"
+            findings.mistake((*path, "purposes"), message, 'as in ["advertising"]')
+        if not vendor.name and not findings.spoilt(*path, "name"):
+            findings.suspicion(path, "has no name", f"visitors read {id!r}")
+
+
+def _vendor_purposes(path: Path, vendor: VendorTable, known: Collection[str], findings: Findings) -> None:
+    for number, purpose in enumerate(vendor.purposes):
+        if purpose and purpose not in known:
+            message, hint = f"unknown purpose {purpose!r}", did_you_mean(purpose, known)
+            findings.mistake((*path, "purposes", number), message, hint)
+
+
+def _known_purposes(file: File) -> list[str]:
+    """The ids that may be used: the site's own and the standard ones."""
+    return list(dict.fromkeys([*file.purposes, *catalogue.purposes()]))
+
+
+def _cookies(file: File, findings: Findings) -> None:
+    known = _known_purposes(file)
+    _names(file, findings)
+    for number, cookie in enumerate(file.cookies):
+        path = ("cookies", number)
+        if cookie.purpose and cookie.purpose not in known:
+            message, hint = f"unknown purpose {cookie.purpose!r}", did_you_mean(cookie.purpose, known)
+            findings.mistake((*path, "purpose"), message, hint)
+        if cookie.vendor and cookie.vendor not in file.vendors:
+            message, hint = f"unknown vendor {cookie.vendor!r}", did_you_mean(cookie.vendor, file.vendors)
+            findings.mistake((*path, "vendor"), message, hint)
+        _cookie_lifetime(path, cookie, file, findings)
+        _places(path, cookie, file.site.hosts, findings)
+    _trackers(file, findings)
+
+
+def _names(file: File, findings: Findings) -> None:
+    own = consent_cookie_names(file.consent.cookie)
+    first: dict[str, int] = {}
+    for number, cookie in enumerate(file.cookies):
+        name, path = cookie.name, ("cookies", number, "name")
+        if name in own:
+            findings.mistake(path, f"{name!r} is the consent cookie itself", "leave this entry out")
+        if name == "*":
+            findings.suspicion(path, "a lone * declares every cookie there is", "name the cookies")
+        if name and name in first:
+            line = findings.line(("cookies", first[name], "name"))
+            findings.mistake(path, f"{name!r} is declared already", f"first in line {line}")
+        first.setdefault(name, number)
+
+
+def consent_cookie_names(configured: str) -> set[str]:
+    """All the names that the consent cookie may go by: over https, with a domain, over http."""
+    plain = configured
+    for prefix in _PREFIXES:
+        plain = plain.removeprefix(prefix)
+    return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
+
+
+def _cookie_lifetime(path: Path, cookie: CookieTable, file: File, findings: Findings) -> None:
+    if cookie.lifetime in {None, "session"} or findings.spoilt("consent", "max_lifetime"):
+        return
+    path, cap = (*path, "lifetime"), file.consent.max_lifetime
+    match _overrun(parsed_period(str(cookie.lifetime)), parsed_period(cap)):
+        case Overrun.ALWAYS:
+            findings.mistake(path, f"{cookie.lifetime!r} is above the cap, {cap!r}", f'at most "{cap}"')
+        case Overrun.SOMETIMES:
+            message = f"{cookie.lifetime!r} is cut when {cap!r} are shorter"
+            findings.suspicion(path, message, f'did you mean "{cap}"?')
+
+
+def _places(path: Path, cookie: CookieTable, hosts: Sequence[str], findings: Findings) -> None:
+    bound = cookie.name.lower().startswith("__host-")
+    for where, domain in _each((*path, "domain"), cookie.domain):
+        if bound:
+            # RFC 6265bis, section 4.1.3.2: browsers refuse it.
+            findings.mistake(where, f"a cookie named {cookie.name!r} has no domain", "leave it out")
+        elif hosts and domain and not any(not host or covers(domain, host) for host in hosts):
+            findings.suspicion(where, f"{domain!r} covers none of site.hosts")
+    for where, place in _each((*path, "path"), cookie.path):
+        if bound and place not in {"", "/"}:
+            findings.mistake(where, f'a cookie named {cookie.name!r} has the path "/"', "leave it out")
+
+
+def _each(path: Path, value: str | list[str]) -> Iterable[tuple[Path, str]]:
+    if isinstance(value, str):
+        return [(path, value)]
+    return [((*path, number), entry) for number, entry in enumerate(value)]
+
+
+def _trackers(file: File, findings: Findings) -> None:
+    essential = [
+        (number, cookie.name)
+        for number, cookie in enumerate(file.cookies)
+        if cookie.name
+        and cookie.purpose in file.purposes
+        and file.purposes[cookie.purpose].basis == "essential"
+    ]
+    if not essential:
+        return
+    trackers = {entry["name"]: entry for entry in catalogue.trackers()}
+    classify = classifier(CookieRule(name=name, purpose=entry["purpose"]) for name, entry in trackers.items())
+    for number, name in essential:
+        match = classify(name.encode().decode("latin-1"))
+        known = (
+            match.name if match else next((t for t in trackers if name != "*" and embraces(name, t)), None)
+        )
+        if known:
+            tracker = trackers[known]
+            message = f"{name!r} is declared essential, but {known!r} is known from {tracker['vendor']}"
+            findings.suspicion(("cookies", number, "purpose"), message, f"usually {tracker['purpose']!r}")
+
+
+def embraces(pattern: str, other: str) -> bool:
+    """Whether a pattern with a star takes in every name that the other name or pattern stands for."""
+    prefix, star, suffix = pattern.partition("*")
+    if not star:
+        return pattern == other
+    start, inner_star, end = other.partition("*")
+    if not inner_star:
+        return len(other) >= len(prefix + suffix) and other.startswith(prefix) and other.endswith(suffix)
+    return start.startswith(prefix) and end.endswith(suffix)
+
+
+def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
+    if findings.spoilt("site", "languages"):
+        return
+    tables = [
+        ("site",),
+        *(("purposes", id) for id in file.purposes),
+        *(("vendors", id) for id in file.vendors),
+    ]
+    for path in tables:
+        for key, text in table_at(raw, *path).items():
+            if key in _TEXTS and isinstance(text, dict) and text:
+                _wordings((*path, key), text, file.site.languages, findings)
+
+
+def _wordings(path: Path, text: dict[str, Any], languages: list[str], findings: Findings) -> None:
+    for language in languages:
+        if language and language not in text:
+            findings.suspicion(path, f"has no wording in {language!r}")
+
+
+_TEXTS = {"name", "contact", "title", "description", "privacy_url", "opt_out_url"}

@@ -1,0 +1,93 @@
+"""What is found wrong in a registry file, collected until all of it is known."""
+
+import difflib
+import re
+from collections.abc import Collection
+from functools import cached_property
+from typing import NamedTuple
+
+from consent_middleware.errors import Mistake
+
+from .positions import Path, dotted, locate
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value, and what was probably meant."""
+
+    message: str
+    hint: str = ""
+
+
+class Findings:
+    """Mistakes and suspicions of one file; their lines are looked up only if there are any."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self._file, self._text = file, text
+        self._mistakes: list[tuple[Path, Problem]] = []
+        self._suspicions: list[tuple[Path, Problem]] = []
+        self._spoilt: set[Path] = set()
+
+    def mistake(self, path: Path, message: str, hint: str = "") -> None:
+        """Note what stops the start."""
+        self._mistakes.append((path, Problem(message, hint)))
+        self._spoilt.add(path)
+
+    def suspicion(self, path: Path, message: str, hint: str = "") -> None:
+        """Note what is allowed but probably not meant."""
+        self._suspicions.append((path, Problem(message, hint)))
+
+    def spoilt(self, *path: str | int) -> bool:
+        """Whether the value itself is mistaken, so that what follows from it says nothing."""
+        return path in self._spoilt
+
+    def line(self, path: Path) -> int:
+        """The line of a key; of the table that it is missing from, if it is not there; else 0."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path, 0)
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """All mistakes in the order of the file."""
+        return self._located(self._mistakes)
+
+    @property
+    def suspicions(self) -> tuple[Mistake, ...]:
+        """All suspicions in the order of the file."""
+        return self._located(self._suspicions)
+
+    @cached_property
+    def _lines(self) -> dict[Path, int]:
+        return locate(self._text)
+
+    def _located(self, found: list[tuple[Path, Problem]]) -> tuple[Mistake, ...]:
+        located = (
+            Mistake(self._file, self.line(path), dotted(path), problem.message, problem.hint)
+            for path, problem in found
+        )
+        return tuple(sorted(located, key=lambda mistake: mistake.line))
+
+
+def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:
+    """What `tomllib` refused; until Python 3.14 only its message says where."""
+    if isinstance(error, RecursionError):
+        return Mistake(file, 0, "", "arrays or tables are nested too deeply")
+    message = str(error)
+    place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    if place is None:
+        return Mistake(file, 0, "", message)
+    line = int(place[1]) if place[1] else text.rstrip().count("\n") + 1
+    return Mistake(file, line, "", f"not TOML: {message[: place.start()]}")
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """A hint at the known word that was probably meant, if one is near."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The same, or all that there are if they are few."""
+    listed = f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+    return nearest(word, known) or listed
