@@ -54,3 +54,7 @@ class ConsentStateError(ConsentError):
 
 class BadTokenError(ConsentError):
     """A consent token that does not verify. Never leaves the library: to a visitor it is "not asked yet"."""
+
+
+class RecordStoreError(ConsentError):
+    """The record store cannot keep or read a record: unreachable, full, locked, or of a newer version."""

@@ -1,0 +1,186 @@
+"""What differs between SQLite and PostgreSQL: connecting, transactions, and how a range is closed.
+
+Records are written into the range that is open. A range is closed by opening the next one; from then on it
+gets no more records, which is what makes it possible to seal it. SQLite has one writer at a time, so there
+is nothing to it. In PostgreSQL every writer holds a shared advisory lock on the range it writes in, until it
+has committed; whoever closes the range then waits for those few, while all others write in the next one.
+Nobody ever waits for the closer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, literal, literal_column, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from ..errors import ConfigurationError, RecordStoreError
+from .schema import ranges
+
+_BUSY_SECONDS = 5
+_NETWORK_MILLISECONDS = 10_000
+_DRAIN_SECONDS = 60
+# Advisory locks share one space per database; a store takes its corner of it from its own table.
+_SPACE = literal_column("'consent_events'::regclass::oid::int4")
+_SEALING = -1
+_MIGRATING = 0x434F4E53454E5453
+
+
+class Database(ABC):
+    """A database that can hold records. Every failure of it is a `RecordStoreError`."""
+
+    engine: Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the store and streams what it reads."""
+        with _reported(), self.engine.connect() as connection:
+            yield self._snapshot(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end, durably."""
+        with _reported(), self.engine.connect() as connection, self._writer(connection).begin():
+            yield connection
+
+    @abstractmethod
+    def _snapshot(self, connection: Connection) -> Connection: ...
+
+    @abstractmethod
+    def _writer(self, connection: Connection) -> Connection: ...
+
+    @abstractmethod
+    def claim(self, connection: Connection) -> int:
+        """The number of the open range, which stays open for this transaction's records."""
+
+    @abstractmethod
+    def drain(self, range_no: int) -> None:
+        """Wait until nobody writes in a range that was closed."""
+
+    @abstractmethod
+    def alone(self, connection: Connection, *, migrating: bool = False) -> None:
+        """Keep other sealers (or other migrations) out until the transaction ends; writers go on."""
+
+    def close(self) -> None:
+        """Close all connections that are not in use. The next use opens new ones."""
+        self.engine.dispose()
+
+
+class Sqlite(Database):
+    """An embedded database: write-ahead log, every commit flushed to the disk."""
+
+    def __init__(self, url: URL) -> None:
+        if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
+            raise ConfigurationError(f"records: {url} is kept in memory, which proves nothing; name a file")
+        self.engine = create_engine(
+            url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS}
+        )
+        event.listen(self.engine, "connect", _connected)
+        event.listen(self.engine, "begin", _begin)
+
+    def _snapshot(self, connection: Connection) -> Connection:
+        return connection
+
+    def _writer(self, connection: Connection) -> Connection:
+        return connection.execution_options(consent_writes=True)
+
+    def claim(self, connection: Connection) -> int:
+        return _open_range(connection)
+
+    def drain(self, range_no: int) -> None:
+        """Nothing to wait for: the range was closed between two writers."""
+
+    def alone(self, connection: Connection, *, migrating: bool = False) -> None:
+        """A writer is alone already."""
+
+
+def _connected(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by its own rules; `_begin` does it instead.
+    connection.isolation_level = None
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _begin(connection: Connection) -> None:
+    # A reader that turns writer can fail at once when another wrote in between; a writer from the start waits.
+    writes = connection.get_execution_options().get("consent_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Postgresql(Database):
+    """A server shared by many machines; durability as the server promises (`synchronous_commit`)."""
+
+    def __init__(self, url: URL) -> None:
+        # Without these a lost network would hold a visitor's request for many minutes.
+        patience = {"connect_timeout": _BUSY_SECONDS, "tcp_user_timeout": _NETWORK_MILLISECONDS}
+        self.engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=_BUSY_SECONDS,
+            isolation_level="READ COMMITTED",
+            connect_args={key: value for key, value in patience.items() if key not in url.query},
+        )
+        self._range = 1
+
+    def _snapshot(self, connection: Connection) -> Connection:
+        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def _writer(self, connection: Connection) -> Connection:
+        return connection
+
+    def claim(self, connection: Connection) -> int:
+        while True:
+            claimed = self._range
+            held = func.pg_try_advisory_xact_lock_shared(_SPACE, claimed)
+            locked = connection.execute(select(_patience(_BUSY_SECONDS), held)).one()[1]
+            # Looked up after the lock is held, by a statement of its own and so in a newer snapshot: either the
+            # range is still the open one and its closer will wait for us, or it is not and we go on.
+            self._range = _open_range(connection)
+            if locked and self._range == claimed:
+                return claimed
+
+    def drain(self, range_no: int) -> None:
+        with self.writing() as connection:
+            connection.execute(select(_patience(_DRAIN_SECONDS)))
+            connection.execute(select(func.pg_advisory_xact_lock(_SPACE, range_no)))
+
+    def alone(self, connection: Connection, *, migrating: bool = False) -> None:
+        lock = func.pg_advisory_xact_lock
+        connection.execute(select(lock(_MIGRATING) if migrating else lock(_SPACE, _SEALING)))
+
+
+def _patience(seconds: int) -> Any:
+    """How long a transaction waits for locks. Not for its statements: a commit that waits for a standby must
+    not be cut short, since PostgreSQL then reports success without it."""
+    return func.set_config("lock_timeout", f"{seconds}s", literal(value=True))
+
+
+def connect(url: str) -> Database:
+    """The database at an SQLAlchemy URL; nothing is opened yet. ConfigurationError if none can be there."""
+    try:
+        parsed = make_url(url)
+        kind = {"sqlite": Sqlite, "postgresql": Postgresql}.get(parsed.get_backend_name())
+        if kind is None:
+            raise ConfigurationError(f"records: {parsed.get_backend_name()} is neither sqlite nor postgresql")
+        return kind(parsed)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationError(f"records: {error}; write sqlite:///consent.db, for example") from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"records: {error}; install the extra `postgres`") from error
+
+
+def _open_range(connection: Connection) -> int:
+    return connection.execute(select(func.max(ranges.c.number))).scalar_one()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise RecordStoreError(f"the record store failed: {cause}") from error

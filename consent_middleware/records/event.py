@@ -1,0 +1,311 @@
+"""One choice as evidence: the event that is stored, and how it is made from what happened.
+
+Pure values: time and identifiers come in as arguments. The words for states are those of the W3C Data
+Privacy Vocabulary (DPV 2, "Consent Status").
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ..core.consent import Consent, Terms
+from .signing import KeyRing
+
+_HOST = re.compile(r"[a-z0-9._:\[\]-]{1,255}")
+_MARK = '{"consent_record":'
+
+
+class State(StrEnum):
+    """What became of consent by this choice."""
+
+    GIVEN = "given"
+    PARTLY_GIVEN = "partly-given"
+    """Given, with something that was offered refused. DPV has no term of its own: ConsentGiven."""
+    RENEWED = "renewed"
+    """The same as before, confirmed."""
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    """Refused where something had been given."""
+    EXPIRED = "expired"
+    """Never stored: what a given consent becomes at its end."""
+
+    @property
+    def term(self) -> str:
+        """The DPV term, with its prefix."""
+        return _TERMS[self]
+
+
+_TERMS = {
+    State.GIVEN: "dpv:ConsentGiven",
+    State.PARTLY_GIVEN: "dpv:ConsentGiven",
+    State.RENEWED: "dpv:RenewedConsentGiven",
+    State.REFUSED: "dpv:ConsentRefused",
+    State.WITHDRAWN: "dpv:ConsentWithdrawn",
+    State.EXPIRED: "dpv:ConsentExpired",
+}
+
+
+class Source(StrEnum):
+    """Where the choice was made."""
+
+    BANNER = "banner"
+    PREFERENCES = "preferences"
+    WITHDRAW = "withdraw"
+    API = "api"
+    GPC = "gpc"
+    CONTINUED_BROWSING = "continued-browsing"
+    APP = "app"
+
+
+class Act(StrEnum):
+    """What was done: the `choice` of a POST, or `grant` by the site's own code."""
+
+    ACCEPT_ALL = "accept-all"
+    REJECT_ALL = "reject-all"
+    SAVE = "save"
+    WITHDRAW = "withdraw"
+    GRANT = "grant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a verified offer says was shown: which registry, in which language and layout, and when."""
+
+    snapshot: str
+    version: int
+    language: str
+    layout: str
+    shown_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentEvent:
+    """The record of one choice.
+
+    `granted` and `refused` together name everything that was offered, as `purpose:id`, `vendor:id` and
+    `cookie:rule`, sorted. `offered_at` is None where the choice was not shown by this site (a native app
+    without an offer); `layout` is empty then. `network` is the truncated address, None by default. Times
+    are UTC, to the millisecond.
+    """
+
+    record_id: str
+    consent_id: str | None
+    previous: str | None
+    """The record that this one replaces."""
+    state: State
+    time: datetime
+    expires_at: datetime
+    source: Source
+    action: Act
+    granted: tuple[str, ...]
+    refused: tuple[str, ...]
+    snapshot: str
+    offered_at: datetime | None
+    version: int
+    language: str
+    layout: str
+    host: str
+    signals: tuple[str, ...]
+    network: str | None
+    token: str
+
+    def state_at(self, now: datetime) -> State:
+        """The state as of `now`: what was given is expired after its end."""
+        gives = self.state in (State.GIVEN, State.PARTLY_GIVEN, State.RENEWED)
+        return State.EXPIRED if gives and now >= self.expires_at else self.state
+
+
+def make_event(
+    *,
+    record_id: str,
+    consent: Consent,
+    terms: Terms,
+    snapshot: str,
+    source: Source,
+    action: Act,
+    token: str,
+    now: datetime,
+    host: str = "",
+    language: str = "",
+    signals: Iterable[str] = (),
+    offer: Offer | None = None,
+    previous: Consent | None = None,
+    previous_record: str | None = None,
+    address: str | None = None,
+) -> ConsentEvent:
+    """The record of `consent`, a choice made at `now` with the signals `gpc` and `dnt` that were seen.
+
+    `snapshot` is the hash of the registry in force, `previous` the choice that this one replaces and
+    `previous_record` its record's id. What a verified `offer` says wins over what the site believes now.
+    `address` is the visitor's, kept only in its truncated form; leave it out unless there is a reason.
+    A refusal where nothing had been given is tied to nothing that came before.
+    """
+    signals = tuple(sorted(set(signals)))
+    granted, refused = decisions(terms, consent, now, signals)
+    state = _state(terms, consent, previous, action, complete=not refused)
+    withdrawn, refusal = state is State.WITHDRAWN, state is State.REFUSED
+    return ConsentEvent(
+        record_id=record_id,
+        consent_id=previous.id if withdrawn and previous else None if refusal else consent.id,
+        previous=None if refusal else previous_record,
+        state=state,
+        time=_milliseconds(now),
+        expires_at=_milliseconds((terms.grants_end if consent.purposes else terms.token_end)(consent)),
+        source=source,
+        action=action,
+        granted=granted,
+        refused=refused,
+        snapshot=offer.snapshot if offer else snapshot,
+        offered_at=_milliseconds(offer.shown_at) if offer else None,
+        version=consent.version,
+        language=offer.language if offer else language,
+        layout=offer.layout if offer else "",
+        host=host.lower() if _HOST.fullmatch(host.lower()) else "",
+        signals=signals,
+        network=truncated(address) if address else None,
+        token=token,
+    )
+
+
+def decisions(
+    terms: Terms, consent: Consent, now: datetime, signals: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Everything that was offered, as (granted, refused): what needs no choice was not offered."""
+    signals, version = set(signals), consent.version
+    standing = terms.standing(terms.appraise(consent), now, gpc="gpc" in signals, dnt="dnt" in signals)
+    purposes = (terms.by_consent - terms.uncovered_purposes(version)) | terms.by_objection
+    unasked = terms.uncovered_vendors(version)
+
+    def answers() -> Iterator[tuple[str, bool]]:
+        for purpose in purposes:
+            yield f"purpose:{purpose}", standing.allows(purpose)
+        for vendor in terms.registry.vendors.values():
+            if vendor.id not in unasked and purposes.intersection(vendor.purposes):
+                yield f"vendor:{vendor.id}", standing.allows_vendor(vendor.id)
+        for rule in terms.registry.cookies:
+            if rule.purpose in purposes and rule.vendor not in unasked:
+                yield f"cookie:{rule.name}", standing.allows_rule(rule)
+
+    answered = sorted(answers())
+    return tuple(name for name, yes in answered if yes), tuple(name for name, yes in answered if not yes)
+
+
+def _state(terms: Terms, consent: Consent, previous: Consent | None, action: Act, *, complete: bool) -> State:
+    before = previous.purposes if previous else ()
+    if not terms.by_consent.intersection(consent.purposes):
+        return State.WITHDRAWN if before else State.REFUSED
+    if previous and _grants(previous) == _grants(consent) and action is not Act.GRANT:
+        return State.RENEWED
+    return State.GIVEN if complete else State.PARTLY_GIVEN
+
+
+def _grants(consent: Consent) -> tuple[tuple[str, ...], ...]:
+    return consent.purposes, consent.refused_purposes, consent.refused_vendors, consent.refused_cookies
+
+
+def truncated(address: str) -> str | None:
+    """The network of an IP address, /24 or /48, which names no household; None if it is no address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+    return str(ip_network((mapped.packed, 24 if mapped.version == 4 else 48), strict=False))
+
+
+def uuid7(now: datetime, random: bytes) -> str:
+    """A record id for this moment (UUIDv7, RFC 9562, section 5.7); `random` is ten octets."""
+    milliseconds = int(_milliseconds(now).timestamp() * 1000 + 0.5)
+    bits = int.from_bytes(random[:10], "big")
+    high, low = (bits >> 62) & 0xFFF, bits & ((1 << 62) - 1)
+    return str(UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
+
+
+def _milliseconds(moment: datetime) -> datetime:
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as it is stored: RFC 3339, UTC, always 24 characters, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+COLUMNS = (
+    "range_no",
+    *ConsentEvent.__dataclass_fields__,
+    "key_id",
+    "mac",
+)
+"""The columns of a stored record, in the order in which its MAC covers them."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename={"event": "consent_record"}):
+    """An event as it is stored, or as it goes to the log when it cannot be (`range_no` is 0 then)."""
+
+    event: ConsentEvent
+    range_no: int
+    key_id: str
+    mac: str
+
+    @classmethod
+    def signed(cls, event: ConsentEvent, range_no: int, keys: KeyRing) -> "Record":
+        """The event with its MAC, for the range of records that is open."""
+        content = canonical((range_no, *_values(event), keys.signing))
+        return cls(event=event, range_no=range_no, key_id=keys.signing, mac=keys.sign(content))
+
+    @classmethod
+    def of_columns(cls, values: tuple[Any, ...]) -> "Record":
+        """From a row, in the order of `COLUMNS`."""
+        range_no, *fields, key_id, mac = values
+        event = dict(zip(ConsentEvent.__dataclass_fields__, fields, strict=True))
+        for name in ("granted", "refused", "signals"):
+            event[name] = msgspec.json.decode(event[name])
+        return cls(event=msgspec.convert(event, ConsentEvent), range_no=range_no, key_id=key_id, mac=mac)
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """As a row, in the order of `COLUMNS`."""
+        return self.range_no, *_values(self.event), self.key_id, self.mac
+
+    def verifies(self, keys: KeyRing) -> bool | None:
+        """Whether the MAC is right; None if its key is not known."""
+        return keys.verifies(canonical(self.columns[:-1]), self.key_id, self.mac)
+
+    def to_json_line(self) -> str:
+        """One line of JSON: the form in the log, in exports and for imports."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json_line(cls, line: str) -> "Record | None":
+        """Read such a line, whatever a log puts before it; None if it holds no record.
+
+        Raises ValueError if it holds one that is damaged.
+        """
+        start = line.find(_MARK)
+        if start < 0:
+            return None
+        return msgspec.json.decode(line[start:].strip(), type=cls)
+
+
+def canonical(values: tuple[Any, ...]) -> bytes:
+    """The octets that a MAC or a seal covers: a JSON array of the columns, without blanks."""
+    return msgspec.json.encode(values)
+
+
+def _values(event: ConsentEvent) -> Iterator[Any]:
+    for name in ConsentEvent.__dataclass_fields__:
+        match getattr(event, name):
+            case datetime() as moment:
+                yield stamp(moment)
+            case tuple() as names:
+                yield msgspec.json.encode(names).decode()
+            case value:
+                yield value

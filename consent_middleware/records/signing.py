@@ -1,0 +1,36 @@
+"""The keys that make records and seals tamper-evident."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError
+
+_DERIVATION = b"consent_middleware.records/1"
+
+
+class KeyRing:
+    """MACs (HMAC-SHA-256, RFC 2104) under keys derived from the site's secrets, newest first.
+
+    The first key signs, all verify. A key id tells which key made a MAC; it is a hash of the derived
+    key, so that it says nothing about the secret.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if isinstance(secrets, str) or not secrets or not all(secrets):
+            raise ConfigurationError("the record store needs at least one secret key, as a list, newest first")
+        derived = [hmac.digest(secret.encode(), _DERIVATION, "sha256") for secret in secrets]
+        self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in derived}
+        self.signing = next(iter(self._keys))
+        """The id of the key that signs."""
+
+    def sign(self, content: bytes) -> str:
+        """The MAC of `content` under the newest key, as 64 hexadecimal digits."""
+        return hmac.digest(self._keys[self.signing], content, "sha256").hex()
+
+    def verifies(self, content: bytes, key_id: str, mac: str) -> bool | None:
+        """Whether `mac` is that of `content` under the key named; None if that key is not known here."""
+        key = self._keys.get(key_id)
+        if key is None:
+            return None
+        return hmac.compare_digest(hmac.digest(key, content, "sha256").hex().encode(), mac.encode())
