@@ -67,6 +67,8 @@ class ConsentMiddleware:
 
         async def send_judged(message: Message) -> None:
             if message["type"] in _WITH_HEADERS:
+                if exchange.is_unsettled:
+                    await asyncio.to_thread(exchange.settle)
                 message = self._judged(message, exchange)
             await send(message)
 

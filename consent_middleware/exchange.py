@@ -8,12 +8,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from .core import choice
 from .core.caching import personal
 from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing
 from .core.enforcement import Action, Decision, Header, Moment, Reason
 from .core.set_cookie import cookie_date
+from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
+from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, RequestConsent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
@@ -50,6 +53,7 @@ class Exchange:
         self.policy = policy
         self.request = request
         self.consent = RequestConsent(self)
+        self._unrecorded: list[tuple[ConsentEvent, Standing]] = []
         self.terms = policy.terms
 
     @_Once
@@ -99,6 +103,59 @@ class Exchange:
         """Make `consent` the visitor's choice from here on; its cookie leaves with this answer."""
         self.standing = self.terms.standing([self.terms.appraise(consent)], self.now, self.signals)
         self.was_read = self.changed = True
+
+    def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
+        """The same for a choice that the app makes: its record is stored by `settle`, before the headers."""
+        act = Act.GRANT if granting else Act.WITHDRAW
+        self._unrecorded.append((self._event(consent, act, Source.APP), self.standing))
+        self.choose(consent)
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether records of the app's choices wait to be stored."""
+        return bool(self._unrecorded)
+
+    def settle(self) -> None:
+        """Store the records of the app's choices; a grant that cannot be recorded is taken back."""
+        while self._unrecorded:
+            event, before = self._unrecorded.pop(0)
+            try:
+                self.policy.record(event)
+            except RecordStoreError:
+                logger.exception("a choice made by the app could not be recorded: it does not hold")
+                self.standing, self.changed = before, False
+                self._unrecorded.clear()
+
+    def answer(
+        self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
+    ) -> None:
+        """Make what the visitor answered the choice, once it is recorded.
+
+        `offer` is the verified statement of what was shown, None where this site showed nothing. Raises
+        RecordStoreError where a grant cannot be recorded; nothing has changed then.
+        """
+        made = choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        self.policy.record(self._event(made, Act(answer.choice.value), source, offer, language))
+        self.choose(made)
+
+    def _event(
+        self, consent: Consent, act: Act, source: Source, offer: Offer | None = None, language: str = ""
+    ) -> ConsentEvent:
+        return make_event(
+            record_id=self.policy.new_record_id(self.now),
+            consent=consent,
+            terms=self.terms,
+            snapshot=self.policy.snapshot.hash,
+            source=source,
+            action=act,
+            token=self.policy.token(consent),
+            now=self.now,
+            host=self.request.field("host"),
+            language=language,
+            signals=[name for name, seen in self.signals._asdict().items() if seen],
+            offer=offer,
+            previous=self.standing.consent,
+        )
 
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it; the very same text if nothing is hidden."""

@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core.consent import Appraisal, Consent, Terms, coarsened
 from .core.enforcement import CookieSurvey, Decision, Enforcer
 from .core.registry import Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, TokenSigner
-from .errors import BadTokenError, ConfigurationError, ConfigurationWarning
+from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .observe import DecisionLog, logger
+from .records.event import ConsentEvent, State, uuid7
+from .records.snapshot import snapshot_of
 from .registry_file import read_registry
 from .request import KEY, Request
+
+if TYPE_CHECKING:
+    from .records.store import RecordStore
 
 Target = MutableMapping[str, Any]
 """An ASGI scope or a WSGI environ."""
@@ -51,17 +56,20 @@ class ConsentPolicy:
         on_decision: Callable[[Decision, Target], Decision | None] | None = None,
         clock: Callable[[], datetime] = _utc_now,
         new_id: Callable[[], str] = _new_id,
+        records: str | None = None,
     ) -> None:
-        settings = registry.consent
         self.registry = registry
         self.terms = Terms(registry)
         self.clock = clock
         self.new_id = new_id
         self.consent_needed = consent_needed
         self.on_decision = on_decision
-        self.observing = settings.mode == "observe"
+        self.observing = registry.consent.mode == "observe"
         self.decision_log = DecisionLog(observing=self.observing)
-        self._signer = TokenSigner(_checked_keys(secret_keys), registry.site.id)
+        keys = _checked_keys(secret_keys)
+        self._signer = TokenSigner(keys, registry.site.id)
+        self.snapshot = snapshot_of(registry, "")
+        self.records = _open_records(records, keys) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Enforcer(registry, self.terms, frozenset(self._cookie_names.values()), self.verifies)
         self._appraise = lru_cache(4096)(self._appraise_token)
@@ -76,11 +84,17 @@ class ConsentPolicy:
         path: str | os.PathLike[str],
         *,
         secret_keys: Sequence[str] | str | None = None,
+        records: str | None = None,
         **options: Any,
     ) -> "ConsentPolicy":
-        """Read the registry file at `path`; keys default to `CONSENT_SECRET_KEYS`, separated by blanks."""
+        """Read the registry file at `path`. `options` are those of the class.
+
+        The keys default to those in `CONSENT_SECRET_KEYS`, separated by blanks, and the record store to the
+        URL in `CONSENT_RECORDS`; without either there are no records.
+        """
         keys = os.environ.get("CONSENT_SECRET_KEYS", "").split() if secret_keys is None else secret_keys
-        return cls(read_registry(path), secret_keys=keys, **options)
+        url = os.environ.get("CONSENT_RECORDS") if records is None else records
+        return cls(read_registry(path), secret_keys=keys, records=url, **options)
 
     def _signal_fields(self) -> Iterable[str]:
         settings = self.registry.consent
@@ -149,6 +163,26 @@ class ConsentPolicy:
     def survey(self, field: str) -> CookieSurvey:
         """What a `Cookie` value holds; remembered, for a visitor's browser sends the same again and again."""
         return self._survey(field) if len(field) <= _LONGEST_REMEMBERED else self.enforcer.survey(field)
+
+    def record(self, event: ConsentEvent) -> None:
+        """Store a record, where records are kept: it is durable when this returns.
+
+        If the store fails, what takes something back holds all the same and its record goes to the log; a
+        grant does not, and RecordStoreError says so.
+        """
+        if self.records is None:
+            return
+        try:
+            self.records.save_snapshot(self.snapshot)
+            self.records.append(event)
+        except RecordStoreError:
+            if event.state not in {State.REFUSED, State.WITHDRAWN}:
+                raise
+            logger.error("%s", self.records.log_line(event))
+
+    def new_record_id(self, now: datetime) -> str:
+        """A fresh id for a record made at `now`."""
+        return uuid7(now, secrets.token_bytes(10))
 
     def is_page(self, path: str) -> bool:
         """Whether a path below the mount is one of the consent pages."""
@@ -219,6 +253,18 @@ def _checked_keys(keys: Sequence[str] | str) -> list[str]:
             stacklevel=4,
         )
     return keys
+
+
+def _open_records(url: str, keys: list[str]) -> "RecordStore":
+    from .records.store import open_store  # noqa: PLC0415 - SQLAlchemy is loaded only where records are kept
+
+    store = open_store(url, keys)
+    try:
+        store.prepare()
+    except RecordStoreError:
+        # Refusals are honoured without a store, so a site starts without it; each choice tries it again.
+        logger.exception("the record store cannot be reached: until it can, nobody's consent is accepted")
+    return store
 
 
 def _cookie_name(registry: Registry, *, secure: bool) -> str:

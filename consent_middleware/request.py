@@ -66,8 +66,8 @@ class Visit(Protocol):
     def locked(self) -> str:
         """Why no choice can be made here and now, "" if one can."""
 
-    def choose(self, consent: Consent) -> None:
-        """Make `consent` the visitor's choice."""
+    def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
+        """Make `consent` the visitor's choice, as the app's doing."""
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
@@ -127,14 +127,14 @@ class RequestConsent:
         if unknown:
             raise ConsentStateError(f"the registry has no purpose {', '.join(map(repr, unknown))}")
         live = visit.standing.consent if visit.standing.decided else None
-        visit.choose(
-            with_grant(live, purposes, visit.terms, visit.now, new_id=visit.new_id(), gpc=visit.signals.gpc)
-        )
+        signal = visit.signals.gpc
+        granted = with_grant(live, purposes, visit.terms, visit.now, new_id=visit.new_id(), gpc=signal)
+        visit.choose_for_app(granted, granting=True)
 
     def withdraw(self) -> None:
         """Refuse everything from now on, as a visitor's own withdrawal does. Errors as for `grant`."""
         visit = self._writable()
-        visit.choose(refusal(visit.terms, visit.now, gpc=visit.signals.gpc))
+        visit.choose_for_app(refusal(visit.terms, visit.now, gpc=visit.signals.gpc), granting=False)
 
     def _writable(self) -> Visit:
         visit = self._read()

@@ -31,6 +31,7 @@ class ConsentMiddleware:
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], object]:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
+            exchange.settle()
             leaving = exchange.outgoing(headers)
             try:
                 return (

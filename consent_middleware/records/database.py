@@ -74,9 +74,7 @@ class Sqlite(Database):
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
             raise ConfigurationError(f"records: {url} is kept in memory, which proves nothing; name a file")
-        self.engine = create_engine(
-            url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS}
-        )
+        self.engine = create_engine(url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(self.engine, "connect", _connected)
         event.listen(self.engine, "begin", _begin)
 
@@ -155,7 +153,8 @@ class Postgresql(Database):
 
 def _patience(seconds: int) -> Any:
     """How long a transaction waits for locks. Not for its statements: a commit that waits for a standby must
-    not be cut short, since PostgreSQL then reports success without it."""
+    not be cut short, since PostgreSQL then reports success without it.
+    """
     return func.set_config("lock_timeout", f"{seconds}s", literal(value=True))
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from ..core.consent import Consent, Terms
+from ..core.consent import Consent, Signals, Terms
 from .signing import KeyRing
 
 _HOST = re.compile(r"[a-z0-9._:\[\]-]{1,255}")
@@ -179,7 +179,8 @@ def decisions(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Everything that was offered, as (granted, refused): what needs no choice was not offered."""
     signals, version = set(signals), consent.version
-    standing = terms.standing(terms.appraise(consent), now, gpc="gpc" in signals, dnt="dnt" in signals)
+    seen = Signals(gpc="gpc" in signals, dnt="dnt" in signals)
+    standing = terms.standing([terms.appraise(consent)], now, seen)
     purposes = (terms.by_consent - terms.uncovered_purposes(version)) | terms.by_objection
     unasked = terms.uncovered_vendors(version)
 

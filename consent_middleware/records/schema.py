@@ -57,10 +57,7 @@ seals = Table(
     Column("range_no", Integer, nullable=False),
     Column("records", Integer, nullable=False),
     Column("unverified", Integer, nullable=False),
-    *(
-        Column(name, Text, nullable=False)
-        for name in ("hash", "ends", "at", "previous", "key_id", "mac")
-    ),
+    *(Column(name, Text, nullable=False) for name in ("hash", "ends", "at", "previous", "key_id", "mac")),
     UniqueConstraint("kind", "range_no"),
 )
 versions = Table(

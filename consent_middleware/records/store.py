@@ -255,4 +255,6 @@ def _migrate(database: Database) -> None:
                 migration(connection, now)
                 connection.execute(versions.insert().values(version=number, applied_at=now))
     if version > known:
-        raise RecordStoreError(f"the store has version {version}, this library knows up to {known}: update it")
+        raise RecordStoreError(
+            f"the store has version {version}, this library knows up to {known}: update it"
+        )
