@@ -74,9 +74,7 @@ class Sqlite(Database):
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
             raise ConfigurationError(f"records: {url} is kept in memory, which proves nothing; name a file")
-        self.engine = create_engine(
-            url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS}
-        )
+        self.engine = create_engine(url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(self.engine, "connect", _connected)
         event.listen(self.engine, "begin", _begin)
 

@@ -18,7 +18,9 @@ class KeyRing:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         if isinstance(secrets, str) or not secrets or not all(secrets):
-            raise ConfigurationError("the record store needs at least one secret key, as a list, newest first")
+            raise ConfigurationError(
+                "the record store needs at least one secret key, as a list, newest first"
+            )
         derived = [hmac.digest(secret.encode(), _DERIVATION, "sha256") for secret in secrets]
         self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in derived}
         self.signing = next(iter(self._keys))
