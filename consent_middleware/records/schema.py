@@ -102,7 +102,7 @@ def _sqlite_triggers() -> list[str]:
 def _postgresql_triggers() -> list[str]:
     # The search path is frozen, so that no temporary table can stand in for the log.
     function = "RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS"
-    refuse = "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';"
+    refuse = "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only', ERRCODE = 'insufficient_privilege';"
     statements = [
         f"CREATE FUNCTION consent_refuse() {function} $$ BEGIN {refuse} END $$",
         f"CREATE FUNCTION consent_refuse_unless_purged() {function} "

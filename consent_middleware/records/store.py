@@ -4,7 +4,7 @@ All calls block and belong in worker threads, never on an event loop. A store ma
 any number of processes and machines may write at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -69,7 +69,9 @@ class RecordStore:
     def append_all(self, batch: Sequence[ConsentEvent]) -> None:
         """Store several records, all or none."""
         self.prepare()
-        self._require_snapshots({event.snapshot for event in batch})
+        for hash in {event.snapshot for event in batch}:
+            if not self.has_snapshot(hash):
+                raise RecordStoreError(f"the registry snapshot {hash} is not in the store")
         try:
             self._insert(batch)
         except RecordStoreError as error:
@@ -85,17 +87,17 @@ class RecordStore:
                 rows = (Record.signed(event, range_no, self.keys).columns for event in batch)
                 connection.execute(events.insert(), [dict(zip(COLUMNS, row, strict=True)) for row in rows])
         except RecordStoreError as error:
-            if not isinstance(error.__cause__, IntegrityError) or not all(map(self._holds, batch)):
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            known = self.find(event.record_id for event in batch)
+            if any(known.get(event.record_id) != event for event in batch):
                 raise
 
-    def _holds(self, event: ConsentEvent) -> bool:
-        return any(record.event == event for record in self.find(record_id=event.record_id))
-
-    def _require_snapshots(self, hashes: set[str]) -> None:
-        for hash in hashes - self._saved:
-            if self.snapshot(hash) is None:
-                raise RecordStoreError(f"the registry snapshot {hash} is not in the store")
+    def has_snapshot(self, hash: str) -> bool:
+        """Whether a registry snapshot is in the store. Costs nothing when it was seen there before."""
+        if hash not in self._saved and self.snapshot(hash) is not None:
             self._saved.add(hash)
+        return hash in self._saved
 
     def log_line(self, event: ConsentEvent) -> str:
         """The event as one signed line of JSON, for the log when it cannot be stored; `import` takes it in."""
@@ -103,17 +105,15 @@ class RecordStore:
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a registry snapshot. Costs nothing when this store has saved it before."""
-        if snapshot.hash in self._saved:
+        if self.has_snapshot(snapshot.hash):
             return
-        self.prepare()
-        if self.snapshot(snapshot.hash) is None:
-            try:
-                with self.database.writing() as connection:
-                    connection.execute(snapshots.insert().values(hash=snapshot.hash, body=snapshot.body))
-            except RecordStoreError as error:
-                # Another process was faster: its snapshot is the same, having the same hash.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
+        try:
+            with self.database.writing() as connection:
+                connection.execute(snapshots.insert().values(hash=snapshot.hash, body=snapshot.body))
+        except RecordStoreError as error:
+            # Another process was faster: its snapshot is the same, having the same hash.
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
         self._saved.add(snapshot.hash)
 
     def snapshot(self, hash: str) -> Snapshot | None:
@@ -129,19 +129,18 @@ class RecordStore:
         for hash, body in self._stream(query, batch=1):
             yield Snapshot(hash, body)
 
+    def find(self, record_ids: Iterable[str]) -> dict[str, ConsentEvent]:
+        """Those of these records that are in the store, by their ids."""
+        found = self._select(events.c.record_id.in_(list(record_ids)))
+        return {record.event.record_id: record.event for record in found}
+
     def latest(self, consent_id: str) -> ConsentEvent | None:
         """The newest record of a consent id: the one that no other replaces."""
-        found = self.find(consent_id=consent_id)
-        replaced = {record.event.previous for record in found}
-        standing = [record.event for record in found if record.event.record_id not in replaced]
+        found = [record.event for record in self._select(events.c.consent_id == consent_id)]
+        replaced = {event.previous for event in found}
         # A clock that steps back can make a successor look older, so links count before times.
+        standing = (event for event in found if event.record_id not in replaced)
         return max(standing, key=lambda event: event.record_id, default=None)
-
-    def find(self, *, record_id: str | None = None, consent_id: str | None = None) -> tuple[Record, ...]:
-        """The records with this record id or this consent id, oldest first."""
-        if record_id is not None:
-            return self._select(events.c.record_id == record_id)
-        return self._select(events.c.consent_id == consent_id)
 
     def history(self, id: str) -> tuple[Record, ...]:
         """All records connected with a record id or consent id, through replacement too, oldest first."""

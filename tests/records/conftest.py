@@ -1,0 +1,196 @@
+"""One store per test, on SQLite and on a private PostgreSQL server."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.periods import Period
+from consent_middleware.core.registry import Basis, CookieRule, Purpose, Registry, Site, Text, Vendor
+from consent_middleware.records.event import Act, Source, make_event, uuid7
+from consent_middleware.records.snapshot import snapshot_of
+from consent_middleware.records.store import open_store
+
+NOW = datetime(2026, 11, 23, 9, 30, 0, 250_000, tzinfo=UTC)
+KEYS = ("a key that signs all records", "the key of last year, kept")
+
+
+def _postgres_programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a PostgreSQL cluster of our own, on a Unix socket, without the network."""
+    programs = _postgres_programs()
+    if programs is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed")
+    # A socket's path must be short, and root may not run the server.
+    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    if user:
+        shutil.chown(home, "postgres", "postgres")
+    # A tamper-proof order must not hang on the locale of the database: this one sorts by language.
+    setup = [
+        programs / "initdb",
+        "-D",
+        home / "data",
+        "-A",
+        "trust",
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    subprocess.run([*setup, "--locale=C.UTF-8"], check=True, capture_output=True, cwd=home, **user)
+    options = f"-k {home} -c listen_addresses='' -c max_connections=60"
+    control = [programs / "pg_ctl", "-D", home / "data", "-w"]
+    subprocess.run(
+        [*control, "-l", home / "log", "-o", options, "start"],
+        check=True,
+        capture_output=True,
+        cwd=home,
+        **user,
+    )
+    try:
+        yield f"postgresql+psycopg://postgres@/postgres?host={home}"
+    finally:
+        subprocess.run(
+            [*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=home, **user
+        )
+        shutil.rmtree(home)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/consent.db"
+    return request.getfixturevalue("new_postgres_database")()
+
+
+@pytest.fixture
+def new_postgres_database(postgres):
+    """Makes an empty database on the server; all are dropped at the end."""
+    names = []
+    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
+
+    def make():
+        names.append(f"test_{os.urandom(6).hex()}")
+        with server.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {names[-1]}")
+        return make_url(postgres).set(database=names[-1]).render_as_string(hide_password=False)
+
+    yield make
+    with server.connect() as connection:
+        for name in names:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture
+def stores():
+    """Opens stores, and closes them at the end."""
+    opened = []
+
+    def make(url, keys=KEYS):
+        opened.append(open_store(url, keys))
+        return opened[-1]
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(url, stores, snapshot):
+    """An empty store that knows the registry of these tests."""
+    store = stores(url)
+    store.save_snapshot(snapshot)
+    return store
+
+
+@pytest.fixture(scope="session")
+def now():
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def keys():
+    return KEYS
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """A registry with one purpose of each basis."""
+    return Registry(
+        version=2,
+        site=Site(id="example", name=Text.of("Example"), hosts=("www.example.com",)),
+        purposes={
+            "essential": Purpose(id="essential", title=Text.of("Essential"), basis=Basis.ESSENTIAL),
+            "analytics": Purpose(
+                id="analytics", title=Text.of({"en": "Audience", "fr": "Mesure d’audience"})
+            ),
+            "advertising": Purpose(id="advertising", title=Text.of("Advertising"), sale=True, since=2),
+            "counting": Purpose(id="counting", title=Text.of("Counting"), basis=Basis.OBJECTION),
+        },
+        vendors={
+            "google": Vendor(id="google", name=Text.of("Google"), purposes=("analytics", "advertising")),
+            "host": Vendor(id="host", name=Text.of("Our host"), purposes=("essential",)),
+        },
+        cookies=(
+            CookieRule(name="session", purpose="essential", lifetime="session"),
+            CookieRule(
+                name="_ga_*", purpose="analytics", vendor="google", lifetime=Period.parse("13 months")
+            ),
+            CookieRule(name="ads", purpose="advertising"),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def terms(registry):
+    return Terms(registry)
+
+
+@pytest.fixture(scope="session")
+def snapshot(registry):
+    return snapshot_of(registry, "hash of the templates")
+
+
+@pytest.fixture(scope="session")
+def event(terms, snapshot):
+    """Makes the event of an ordinary choice; what is given as keyword replaces what it has."""
+    numbers = iter(range(1, 10_000_000))
+
+    def make(**changes):
+        number = next(numbers)
+        made = make_event(
+            record_id=uuid7(NOW, number.to_bytes(10, "big")),
+            consent=Consent(decided_at=NOW, version=2, purposes=("analytics",), id=f"consent-{number}"),
+            terms=terms,
+            snapshot=snapshot.hash,
+            source=Source.BANNER,
+            action=Act.SAVE,
+            token=f"token-{number}",
+            now=NOW,
+            host="www.example.com",
+            language="en",
+        )
+        return replace(made, **changes)
+
+    return make
