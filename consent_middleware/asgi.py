@@ -105,7 +105,7 @@ class AsgiRequest:
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
-        self.method: str = scope.get("method", "")
+        self.method: str = scope["method"] if scope["type"] == "http" else ""
         self.path = _path_below_mount(scope)
         # Names should be in lower case but need not be (ASGI, HTTP connection scope); fields may repeat.
         self._fields = [

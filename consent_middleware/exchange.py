@@ -160,7 +160,7 @@ class Exchange:
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it; the very same text if nothing is hidden."""
         survey = self.policy.survey(field)
-        if not survey.optional or self.policy.observing or not self.needed:
+        if not (survey.optional or survey.hidden) or self.policy.observing or not self.needed:
             return field
         if not survey.hidden and all(map(self.standing.allows_rule, survey.optional)):
             return field

@@ -1,0 +1,420 @@
+"""One table of exchanges, run through WSGI and ASGI alike."""
+
+import pytest
+
+from consent_middleware import Action, Reason, get_consent
+from consent_middleware.errors import ConsentStateError
+
+TWO_YEARS = "Max-Age=63072000"
+SEVEN_MONTHS_AHEAD = "Max-Age=20908800; Expires=Fri, 23 Jul 2027 12:00:00 GMT"
+THIRTEEN_MONTHS_AHEAD = "Max-Age=34128000; Expires=Thu, 23 Dec 2027 12:00:00 GMT"
+EPOCH = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+
+# visitor, what the app sends, what leaves (None: nothing)
+TABLE = [
+    # Essential cookies need nothing, but obey the cap and their own lifetime.
+    ("new", "session=1; Path=/; HttpOnly", "session=1; Path=/; HttpOnly"),
+    ("new", " session=1; Path=/", " session=1; Path=/"),
+    ("new", f"session=1; {TWO_YEARS}", f"session=1; {THIRTEEN_MONTHS_AHEAD}"),
+    ("new", "session=1; Max-Age=34128000", "session=1; Max-Age=34128000"),
+    ("new", "session=1; Max-Age=34128001", f"session=1; {THIRTEEN_MONTHS_AHEAD}"),
+    ("new", "session=1; expires=Sat, 25 Dec 2027 12:00:00 GMT; Path=/", f"session=1; Path=/; {THIRTEEN_MONTHS_AHEAD}"),
+    ("new", "remember=1; Max-Age=31536000; Secure", "remember=1; Secure; Max-Age=2592000; Expires=Wed, 23 Dec 2026 12:00:00 GMT"),
+    ("new", "cart_9=x; Max-Age=60; Path=/", "cart_9=x; Path=/"),
+    # What needs consent.
+    ("new", "_ga=1", None),
+    ("new", f"_ga=1; {TWO_YEARS}; Path=/", None),
+    ("none", "_ga=1", None),
+    ("some", "_ga=1", "_ga=1"),
+    ("some", "_ga=1; Max-Age=60", "_ga=1; Max-Age=60"),
+    ("some", "_ga_X=1; Path=/", "_ga_X=1; Path=/"),
+    ("some", "ads_id=1", None),
+    ("all", "ads_id=1", "ads_id=1"),
+    ("picky", "ads_id=1", None),
+    ("picky", "_ga=1", None),
+    ("picky", "_ga_X=1", "_ga_X=1"),
+    ("ended", "_ga=1", None),
+    ("future", "_ga=1", None),
+    ("forged", "_ga=1", None),
+    # Purposes and vendors that came after the choice.
+    ("old-version", "fresh=1", None),
+    ("old-version", "late=1", None),
+    ("old-version", "_ga=1", "_ga=1"),
+    ("all", "fresh=1", "fresh=1"),
+    ("all", "late=1", "late=1"),
+    # Exempt unless objected to.
+    ("new", "stats=1", "stats=1"),
+    ("some", "stats=1", "stats=1"),
+    ("none", "stats=1", None),
+    # The end of the choice, five months after it was made.
+    ("some", f"_ga=1; {TWO_YEARS}; Path=/", f"_ga=1; Path=/; {SEVEN_MONTHS_AHEAD}"),
+    # Undeclared, and names that only look declared.
+    ("all", "promo=1", None),
+    ("all", "_GA=1", None),
+    ("all", "%5Fga=1", None),
+    ("all", '"_ga"=1', None),
+    # Lines that no browser stores as they read.
+    ("all", "_ga", None),
+    ("all", "=_ga=1", None),
+    ("all", "", None),
+    ("all", "=", None),
+    ("all", "; Path=/", None),
+    ("all", "_ga=a\x01b", None),
+    ("all", "_ga=1; Path=/\x7f", None),
+    ("all", "_ga=" + "x" * 4094, None),
+    ("all", "_ga=" + "x" * 4093, "_ga=" + "x" * 4093),
+    # Names and commas.
+    ("all", "_ga =1", "_ga =1"),
+    ("all", "\t_ga=1", "\t_ga=1"),
+    ("all", "_ga=b, ads_id=d", "_ga=b, ads_id=d"),
+    # Lifetimes that engines read differently are written anew.
+    ("all", "_ga=1; Max-Age=10; Max-Age=20", "_ga=1; Max-Age=20; Expires=Mon, 23 Nov 2026 12:00:20 GMT"),
+    ("all", "_ga=1; max-age=+5", "_ga=1; Max-Age=5; Expires=Mon, 23 Nov 2026 12:00:05 GMT"),
+    ("all", "_ga=1; max-age=+63072000; Path=/", f"_ga=1; Path=/; {SEVEN_MONTHS_AHEAD}"),
+    ("all", "_ga=1; Expires=Wed, 09 Jun 20310 10:18:14 GMT", f"_ga=1; {SEVEN_MONTHS_AHEAD}"),
+    ("all", "_ga=1; Expires=Wed, 09 Jun 69 10:18:14 GMT", f"_ga=1; {SEVEN_MONTHS_AHEAD}"),
+    ("all", "_ga=1; Max-Age=60; Expires=Wed, 09 Jun 2032 10:18:14 GMT", "_ga=1; Max-Age=60; Expires=Mon, 23 Nov 2026 12:01:00 GMT"),
+    ("all", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60"),
+    ("all", "_ga=1; Expires=Session; Path=/", "_ga=1; Path=/"),
+    ("all", "_ga=1; Expires=0", "_ga=1"),
+    ("all", "_ga=1; Max-Age=-x", "_ga=1"),
+    ("all", "_ga=1; Max-Age=\xb2", "_ga=1"),
+    ("all", '_ga="b; Max-Age=5"', '_ga="b; Max-Age=5; Expires=Mon, 23 Nov 2026 12:00:05 GMT'),
+    ("all", "_ga=1;\xa0Max-Age=63072000", f"_ga=1; {SEVEN_MONTHS_AHEAD}"),
+    # Repeated places.
+    ("all", "_ga=1; Path=/x; Path=/", "_ga=1; Path=/"),
+    ("all", "_ga=1; Domain=example.com; Domain=", "_ga=1; Domain="),
+    # Unknown attributes and odd spacing stay.
+    ("all", "_ga=1;;Path=/;Priority=High;x", "_ga=1;;Path=/;Priority=High;x"),
+    # Deletions: as they are where the name is allowed, anew where it is not.
+    ("new", "session=; Max-Age=0; Path=/", "session=; Max-Age=0; Path=/"),
+    ("new", "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/", "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/"),
+    ("new", "_ga=secret; Path=/a; Domain=example.com; Max-Age=0", f"_ga=; Path=/a; Domain=example.com; {EPOCH}"),
+    ("new", "promo=; Max-Age=-1; Secure", f"promo=; Secure; {EPOCH}"),
+    ("new", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=3600", None),
+    ("new", "_ga=1; Max-Age=0; Expires=Wed, 09 Jun 2032 10:18:14 GMT", f"_ga=; {EPOCH}"),
+    ("new", "_ga=1; Max-Age=0; Max-Age=x; Expires=Wed, 09 Jun 2032 10:18:14 GMT", None),
+    ("new", "_ga=; Max-Age=" + "9" * 1025 + "; Expires=Thu, 01 Jan 1970 00:00:00 GMT", f"_ga=; {EPOCH}"),
+    # Prefixes, in any case.
+    ("new", "__host-consent=x; Secure; Path=/", None),
+    ("new", "__Host-consent=forged; Secure; Path=/", None),
+    ("new", "__Host-consent=; Secure; Path=/; Max-Age=0", "__Host-consent=; Secure; Path=/; Max-Age=0"),
+    # Attributes that the registry demands.
+    ("all", "lang=fr; Path=/", "lang=fr; Path=/; Secure; HttpOnly; SameSite=Lax"),
+    ("all", "lang=fr; SameSite=Strict; secure; httponly", "lang=fr; SameSite=Strict; secure; httponly"),
+    ("all", "lang=fr; SameSite=None; Secure", "lang=fr; Secure; HttpOnly; SameSite=Lax"),
+]
+
+
+@pytest.mark.parametrize(("visitor", "line", "leaves"), TABLE)
+def test_what_leaves(exchanges, visitors, visitor, line, leaves):
+    """Each line leaves, changes or stays behind as the table says, behind both doors."""
+    answer = exchanges.run_lines(line, cookie=visitors[visitor])
+    assert answer.cookies() == ([] if leaves is None else [leaves])
+    assert answer.body == b"hello"
+
+
+@pytest.mark.parametrize(("visitor", "line", "leaves"), TABLE)
+def test_twice_is_once(exchanges, visitors, visitor, line, leaves):
+    """What has left once passes a second time as it is."""
+    del line
+    if leaves is not None:
+        assert exchanges.run_lines(leaves, cookie=visitors[visitor]).cookies() == [leaves]
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 304, 404, 500])
+def test_every_status_is_judged(exchanges, status):
+    """Redirects and errors are judged like pages."""
+    answer = exchanges.run_lines("_ga=1", "session=1", status=status)
+    assert answer.cookies() == ["session=1"]
+    assert answer.status == status
+
+
+def test_order_and_other_headers_stay(exchanges):
+    """Whatever is not ours to judge keeps its place and its octets."""
+    headers = [("X-One", "a\tb "), ("Set-Cookie", "session=1"), ("Set-Cookie", "session=2; Path=/x"), ("X-One", "\xff")]
+    answer = exchanges.run(headers)
+    assert answer.headers == [("content-type", "text/html"), *((name.lower(), value) for name, value in headers)]
+
+
+@pytest.mark.parametrize("name", [" Set-Cookie", "set-cookie\t", "SET-COOKIE"])
+def test_odd_spellings_of_the_name(exchanges, name):
+    """Servers trim and lower names, so a padded name is judged too."""
+    assert exchanges.run([(name, "_ga=1")]).headers[1:] == [
+        ("cache-control", "private, no-cache"),
+        ("vary", "Cookie, Consent-Token, Sec-GPC"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: _ga=1", "a\nset-cookie: _ga=1", "a\rSET-COOKIE: x=y"])
+def test_smuggled_lines_stay_behind(exchanges, value):
+    """A line break in another header cannot bring a cookie along."""
+    assert all("_ga" not in v and "x=y" not in v for _, v in exchanges.run([("X-Other", value)]).headers)
+
+
+def test_visible_cookies(exchanges, visitors):
+    """The app sees what is allowed and what is undeclared, octet by octet."""
+    own = visitors["some"]
+    cookie = f'session=1;  _ga=2; ads_id=3;share="4"; {own}; odd thing; promo=5'
+    assert exchanges.visible(cookie) == f"session=1;  _ga=2; {own}; odd thing; promo=5"
+    assert exchanges.visible("_ga=1; session=1; stats=2") == "session=1; stats=2"
+    assert exchanges.visible("_ga=1") is None
+    assert exchanges.visible("_ga") is None
+    assert exchanges.visible("\xa0_ga=1; a=b") == "a=b"
+
+
+def test_signals(exchanges, visitors):
+    """Global Privacy Control refuses what is sold, and nothing else."""
+    gpc = [("Sec-GPC", "1")]
+    assert exchanges.run_lines("ads_id=1", "_ga=1", cookie=visitors["all"], fields=gpc).cookies() == ["_ga=1"]
+    for value in ("0", "true", "1;x", ""):
+        answer = exchanges.run_lines("ads_id=1", cookie=visitors["all"], fields=[("Sec-GPC", value)])
+        assert answer.cookies() == ["ads_id=1"]
+
+
+def test_several_consent_cookies(exchanges, visitors):
+    """Of several choices the most restrictive counts; one that does not verify leaves none standing."""
+    both = f"{visitors['all']}; {visitors['some']}"
+    assert exchanges.run_lines("_ga=1", "ads_id=1", cookie=both).cookies() == ["_ga=1"]
+    for bad in ("forged", "ended", "future"):
+        cookie = f"{visitors['all']}; {visitors[bad]}"
+        assert exchanges.run_lines("_ga=1", "stats=1", cookie=cookie).cookies() == ["stats=1"]
+    doubtful = f"{visitors['none']}; {visitors['forged']}"
+    assert exchanges.run_lines("stats=1", cookie=doubtful).cookies() == [], "a refusal became a yes"
+
+
+def test_consent_token_header(exchanges, visitors):
+    """A native app sends its token in a field; with a cookie too, the more restrictive wins."""
+    token = visitors["some"].partition("=")[2]
+    fields = [("Consent-Token", token)]
+    assert exchanges.run_lines("_ga=1", fields=fields).cookies() == ["_ga=1"]
+    assert exchanges.run_lines("ads_id=1", "_ga=1", fields=fields, cookie=visitors["all"]).cookies() == ["_ga=1"]
+    assert exchanges.run_lines("_ga=1", fields=[("Consent-Token", "x")], cookie=visitors["all"]).cookies() == []
+
+
+def test_plain_http(exchanges, policy, visitors):
+    """Over http only the plain name is read, and only the prefixed one over https."""
+    plain = visitors["some"].removeprefix("__Host-")
+    assert exchanges.run_lines("_ga=1", cookie=plain, secure=False).cookies() == ["_ga=1"]
+    assert exchanges.run_lines("_ga=1", cookie=plain).cookies() == []
+    assert exchanges.run_lines("_ga=1", cookie=visitors["some"], secure=False).cookies() == []
+
+
+def test_reading_makes_the_answer_private(exchanges, visitors):
+    """An app that asks about the visitor answers for that visitor alone."""
+    answer = exchanges.run(
+        [("Cache-Control", "public, max-age=60"), ("CDN-Cache-Control", "max-age=60")],
+        cookie=visitors["some"],
+        on_request=lambda target: get_consent(target).allows("analytics"),
+    )
+    assert answer.get("cache-control") == "private, no-cache, max-age=60"
+    assert answer.get("vary") == "Cookie, Consent-Token, Sec-GPC"
+    assert answer.get("cdn-cache-control") is None
+
+
+def test_a_neutral_answer_keeps_its_caching(exchanges, visitors):
+    """An answer that consent cannot have changed stays as cacheable as it was."""
+    headers = [("Cache-Control", "public, max-age=60"), ("Set-Cookie", "session=1"), ("Surrogate-Control", "max-age=9")]
+    for cookie in (None, visitors["some"]):
+        answer = exchanges.run(headers, cookie=cookie)
+        assert answer.headers[1:] == [(name.lower(), value) for name, value in headers]
+
+
+def test_dropping_the_last_cookie_keeps_the_answer_private(exchanges):
+    """Caches take the absence of Set-Cookie for a sign that all may have the answer: it says otherwise."""
+    answer = exchanges.run([("Set-Cookie", "_ga=1"), ("Cache-Control", "s-maxage=60, public")])
+    assert answer.get("cache-control") == "private, no-cache"
+
+
+def test_grant_and_withdraw(exchanges, policy, now, visitors):
+    """An app's grant holds at once and leaves as a signed cookie; a withdrawal takes everything back."""
+
+    def grant(target):
+        consent = get_consent(target)
+        assert not consent.allows("analytics")
+        consent.grant("analytics")
+        assert consent.allows("analytics")
+        assert consent.decided
+
+    answer = exchanges.run_lines("_ga=1", method="POST", on_request=grant)
+    assert answer.cookies()[0] == "_ga=1"
+    own = answer.cookies()[1]
+    assert own.startswith("__Host-consent=")
+    assert own.endswith("; Path=/; Secure; HttpOnly; SameSite=Lax")
+    choice = policy.read_consent(own.partition(";")[0].partition("=")[2], now)
+    assert (choice.purposes, choice.decided_at) == (("analytics",), now)
+    assert choice.id
+
+    answer = exchanges.run_lines(
+        "_ga=1", method="POST", cookie=visitors["all"], on_request=lambda t: get_consent(t).withdraw()
+    )
+    own = next(line for line in answer.cookies() if line.startswith("__Host-consent="))
+    choice = policy.read_consent(own.partition(";")[0].partition("=")[2], now)
+    assert (choice.purposes, choice.refused_purposes, choice.id) == ((), ("measurement",), None)
+    assert not [line for line in answer.cookies() if line.startswith("_ga=1")]
+
+
+def test_a_grant_adds_to_a_live_choice(exchanges, policy, now, visitors):
+    """A grant by the app keeps the date of the choice, and opens nothing that nobody asked about."""
+
+    def chosen(cookie, *purposes):
+        answer = exchanges.run(
+            method="POST", cookie=cookie, on_request=lambda target: get_consent(target).grant(*purposes)
+        )
+        return policy.read_consent(answer.cookies()[-1].partition(";")[0].partition("=")[2], now)
+
+    before = policy.read_consent(visitors["some"].partition("=")[2], now)
+    after = chosen(visitors["some"], "social")
+    assert (after.purposes, after.decided_at, after.id) == (("analytics", "social"), before.decided_at, before.id)
+    after = chosen(visitors["old-version"], "later")
+    assert "late" in after.refused_vendors
+    assert "later" in after.purposes
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_choice_on_a_safe_method(exchanges, method):
+    """A page view never makes a choice."""
+
+    def grant(target):
+        with pytest.raises(ConsentStateError, match=method):
+            get_consent(target).grant("analytics")
+
+    assert exchanges.run_lines("_ga=1", method=method, on_request=grant).cookies() == []
+
+
+def test_unknown_purpose(exchanges):
+    """A grant of a purpose that nobody declared is a clear error."""
+
+    def grant(target):
+        with pytest.raises(ConsentStateError, match="'analitics'"):
+            get_consent(target).grant("analitics")
+
+    exchanges.run(method="POST", on_request=grant)
+
+
+def test_request_consent_answers(exchanges, visitors):
+    """The questions of the contract, for a visitor who refused one vendor and one cookie."""
+
+    def ask(target):
+        consent = get_consent(target)
+        assert consent.decided
+        assert consent.allows("analytics")
+        assert not consent.allows("unknown")
+        assert not consent.allows_vendor("ads")
+        assert consent.allows_vendor("google-analytics")
+        assert not consent.allows_vendor("nobody")
+        assert not consent.allows_cookie("_ga")
+        assert consent.allows_cookie("_ga_123")
+        assert consent.allows_cookie("session")
+        assert not consent.allows_cookie("promo")
+
+    assert exchanges.run(cookie=visitors["picky"], on_request=ask).status == 200
+
+
+def test_consent_needed(exchanges, make_policy):
+    """Where the site says that no consent is needed everything is allowed, and the caps hold; doubt is yes."""
+    free = make_policy(consent_needed=lambda target: False)
+    answer = exchanges.run_lines("_ga=1", f"promo=1; {TWO_YEARS}", policy=free)
+    assert answer.cookies() == ["_ga=1", f"promo=1; {THIRTEEN_MONTHS_AHEAD}"]
+    assert exchanges.visible("_ga=1; ads_id=2", policy=free) == "_ga=1; ads_id=2"
+    exchanges.run(policy=free, on_request=lambda target: get_consent(target).allows("analytics") or pytest.fail())
+
+    def broken(target):
+        raise RuntimeError
+
+    assert exchanges.run_lines("_ga=1", policy=make_policy(consent_needed=broken)).cookies() == []
+
+
+def test_on_decision(exchanges, make_policy):
+    """The site's hook sees every decision with its request, and may replace it; its errors are ignored."""
+    seen = []
+
+    def hook(decision, target):
+        assert "consent_middleware.consent" in target or target["REQUEST_METHOD" if "REQUEST_METHOD" in target else "method"]
+        seen.append(decision)
+        if decision.name == "promo":
+            from dataclasses import replace
+
+            return replace(decision, action=Action.KEEP)
+        if decision.name == "session":
+            raise RuntimeError
+        return None
+
+    answer = exchanges.run_lines("_ga=1", "promo=1", "session=1", policy=make_policy(on_decision=hook))
+    assert answer.cookies() == ["promo=1", "session=1"]
+    assert [(d.name, d.action, d.reason) for d in seen] == [
+        ("_ga", Action.DROP, Reason.NOT_ASKED),
+        ("promo", Action.DROP, Reason.UNDECLARED),
+        ("session", Action.KEEP, Reason.ESSENTIAL),
+    ]
+    assert (seen[0].rule.name, seen[0].before, seen[0].after) == ("_ga", "_ga=1", None)
+
+
+def test_a_hook_cannot_smuggle(exchanges, make_policy):
+    """What a hook writes cannot break out of its header field."""
+    from dataclasses import replace
+
+    policy = make_policy(on_decision=lambda d, t: replace(d, action=Action.KEEP, after="session=1\r\nX: y"))
+    assert exchanges.run_lines("session=1", policy=policy).cookies() == []
+
+
+def test_observe_changes_nothing(exchanges, make_policy, registry_text, caplog):
+    """Observe mode decides and reports, and the visitor gets what the app sent."""
+    policy = make_policy(registry_text + '\n[consent]\nmode = "observe"\n')
+    headers = [("Set-Cookie", "_ga=1"), ("Set-Cookie", "=x"), ("Cache-Control", "public")]
+    answer = exchanges.run(headers, cookie="ads_id=1", policy=policy)
+    assert answer.headers[1:] == [(name.lower(), value) for name, value in headers]
+    assert answer.seen["cookie"] == "ads_id=1"
+    assert "'_ga' would be dropped: not-asked" in caplog.text
+
+
+def test_drops_are_logged_once(exchanges, make_policy, caplog):
+    """One line per name and reason, with what to add to the registry, and never the value."""
+    policy = make_policy()
+    for _ in range(3):
+        exchanges.run_lines("promo=SECRET", "_ga=SECRET", policy=policy)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert '[[cookies]] name = "promo", purpose = ' in caplog.text
+    assert "agrees to analytics" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_unknown_keep(exchanges, make_policy, registry_text):
+    """A site may keep what it has not declared; the cap and the nameless rule hold all the same."""
+    policy = make_policy(registry_text + '\n[consent]\nunknown = "keep"\n')
+    answer = exchanges.run_lines("promo=1; Path=/", f"x=1; {TWO_YEARS}", "=_ga=1", "_ga=1", policy=policy)
+    assert answer.cookies() == ["promo=1; Path=/", f"x=1; {THIRTEEN_MONTHS_AHEAD}"]
+
+
+def test_undeclared_request_hide(exchanges, make_policy, registry_text, visitors):
+    """A site may hide what it has not declared from its app."""
+    policy = make_policy(registry_text + '\n[consent]\nundeclared_request = "hide"\n')
+    assert exchanges.visible("promo=1; session=2", policy=policy) == "session=2"
+    assert exchanges.visible(f"session=2; {visitors['some']}", policy=policy) == f"session=2; {visitors['some']}"
+
+
+def test_cookies_in_other_headers(exchanges, make_policy, registry_text):
+    """A header that a script turns into a cookie is judged as one."""
+    policy = make_policy(registry_text + '\n[consent]\nset_cookie_headers = ["X-Set-Cookie"]\n')
+    answer = exchanges.run([("X-Set-Cookie", "_ga=1"), ("X-Set-Cookie", "session=1")], policy=policy)
+    assert answer.get("x-set-cookie") == "session=1"
+
+
+def test_a_date_of_the_app(exchanges, visitors):
+    """Browsers count Expires from Date, so with an odd Date the lifetime is written as seconds."""
+    line = "session=1; Expires=Mon, 30 Nov 2026 12:00:00 GMT"
+    for date, leaves in [
+        ("Mon, 23 Nov 2026 12:00:30 GMT", line),
+        ("Mon, 23 Nov 2020 12:00:00 GMT", "session=1; Max-Age=604800; Expires=Mon, 30 Nov 2026 12:00:00 GMT"),
+        ("garbage", "session=1; Max-Age=604800; Expires=Mon, 30 Nov 2026 12:00:00 GMT"),
+    ]:
+        assert exchanges.run([("Date", date), ("Set-Cookie", line)]).cookies() == [leaves]
+
+
+def test_a_failure_of_ours_keeps_the_page(exchanges, make_policy, caplog):
+    """If judging fails the cookies stay behind and the page goes on."""
+    policy = make_policy()
+    policy.enforcer.decide = None
+    answer = exchanges.run([("Set-Cookie", "session=1"), ("X-One", "1")], policy=policy)
+    assert (answer.status, answer.body, answer.cookies(), answer.get("x-one")) == (200, b"hello", [], "1")
+    assert "could not be judged" in caplog.text
