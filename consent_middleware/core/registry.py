@@ -186,42 +186,29 @@ def octets(name: str) -> str:
     return name.encode().decode("latin-1")
 
 
-class _Pattern:
-    """Patterns that share a prefix, by their suffix; `lengths` are those of the suffixes, longest first."""
-
-    __slots__ = ("lengths", "suffixes")
-
-    def __init__(self) -> None:
-        self.suffixes: dict[str, CookieRule] = {}
-        self.lengths: list[int] = []
-
-    def add(self, suffix: str, rule: CookieRule) -> None:
-        self.suffixes[suffix] = rule
-        self.lengths = sorted({len(known) for known in self.suffixes}, reverse=True)
-
-
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
     """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""
     exact: dict[str, CookieRule] = {}
-    by_prefix: dict[str, _Pattern] = {}
+    patterns: dict[str, dict[str, CookieRule]] = {}
     for rule in rules:
         prefix, star, suffix = octets(rule.name).partition("*")
         if star:
-            by_prefix.setdefault(prefix, _Pattern()).add(suffix, rule)
+            patterns.setdefault(prefix, {})[suffix] = rule
         else:
             exact[prefix] = rule
-    prefix_lengths = sorted({len(prefix) for prefix in by_prefix}, reverse=True)
+    prefix_lengths = _lengths(patterns)
+    suffix_lengths = {prefix: _lengths(suffixes) for prefix, suffixes in patterns.items()}
 
     def best_pattern(name: str) -> CookieRule | None:
         best, literal = None, -1
         for length in prefix_lengths:
-            pattern = by_prefix.get(name[:length]) if length <= len(name) else None
-            for tail in pattern.lengths if pattern else ():
+            prefix = name[:length]
+            for tail in suffix_lengths.get(prefix, ()):
                 # Longer prefixes come first, so that only more literal characters can beat what was found.
                 if length + tail <= literal:
                     break
-                rule = pattern.suffixes.get(name[len(name) - tail :]) if pattern else None
-                if rule is not None and length + tail <= len(name):
+                rule = patterns[prefix].get(name[len(name) - tail :]) if length + tail <= len(name) else None
+                if rule is not None:
                     best, literal = rule, length + tail
                     break
         return best
@@ -231,3 +218,7 @@ def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None
 
     # The names that a site sees are few, and a stranger can make up as many as he likes: hence the bound.
     return lru_cache(4096)(classify)
+
+
+def _lengths(texts: Iterable[str]) -> list[int]:
+    return sorted({len(text) for text in texts}, reverse=True)

@@ -38,23 +38,27 @@ def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
 def _presets(file: File, findings: Findings) -> None:
     known = catalogue.presets()
     for number, name in enumerate(file.presets):
-        if name and name not in known:
+        if name not in known and not findings.spoilt("presets", number):
             findings.mistake(("presets", number), f"there is no preset {name!r}", did_you_mean(name, known))
 
 
 def _lifetimes(file: File, raw: dict[str, Any], findings: Findings) -> None:
     consent = file.consent
-    cap = parsed_period(consent.max_lifetime)
-    if _overrun(cap, THIRTEEN_MONTHS) is not Overrun.NEVER:
+    if _overrun(parsed_period(consent.max_lifetime), THIRTEEN_MONTHS) is not Overrun.NEVER:
         hint = 'write "13 months", or up to 393 days'
         findings.mistake(("consent", "max_lifetime"), f"{consent.max_lifetime!r} is above 13 months", hint)
-        return
+    cap = _cap(file)
     for key in ("lifetime", "refusal_lifetime"):
         text = getattr(consent, key)
         # A default gives way to a lower cap.
         if key in table_at(raw, "consent") and _overrun(parsed_period(text), cap) is not Overrun.NEVER:
-            message = f"{text!r} is above max_lifetime, {consent.max_lifetime!r}"
-            findings.mistake(("consent", key), message)
+            findings.mistake(("consent", key), f"{text!r} is above max_lifetime, {str(cap)!r}")
+
+
+def _cap(file: File) -> Period:
+    """The cap on every cookie; where the file's own is too high, what it may be at most."""
+    cap = parsed_period(file.consent.max_lifetime)
+    return cap if _overrun(cap, THIRTEEN_MONTHS) is Overrun.NEVER else THIRTEEN_MONTHS
 
 
 def _consent(file: File, findings: Findings) -> None:
@@ -117,7 +121,7 @@ def _known_purposes(file: File) -> list[str]:
 
 
 def _cookies(file: File, findings: Findings) -> None:
-    known = _known_purposes(file)
+    known, cap = _known_purposes(file), _cap(file)
     _names(file, findings)
     for number, cookie in enumerate(file.cookies):
         path = ("cookies", number)
@@ -127,7 +131,7 @@ def _cookies(file: File, findings: Findings) -> None:
         if cookie.vendor and cookie.vendor not in file.vendors:
             message, hint = f"unknown vendor {cookie.vendor!r}", did_you_mean(cookie.vendor, file.vendors)
             findings.mistake((*path, "vendor"), message, hint)
-        _cookie_lifetime(path, cookie, file, findings)
+        _cookie_lifetime(path, cookie.lifetime, cap, findings)
         _places(path, cookie, file.site.hosts, findings)
     _trackers(file, findings)
 
@@ -155,16 +159,16 @@ def consent_cookie_names(configured: str) -> set[str]:
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
-def _cookie_lifetime(path: Path, cookie: CookieTable, file: File, findings: Findings) -> None:
-    if cookie.lifetime in {None, "session"} or findings.spoilt("consent", "max_lifetime"):
+def _cookie_lifetime(path: Path, lifetime: str | None, cap: Period, findings: Findings) -> None:
+    if lifetime is None or lifetime == "session":
         return
-    path, cap = (*path, "lifetime"), file.consent.max_lifetime
-    match _overrun(parsed_period(str(cookie.lifetime)), parsed_period(cap)):
+    match _overrun(parsed_period(lifetime), cap):
         case Overrun.ALWAYS:
-            findings.mistake(path, f"{cookie.lifetime!r} is above the cap, {cap!r}", f'at most "{cap}"')
+            message = f"{lifetime!r} is above the cap, {str(cap)!r}"
+            findings.mistake((*path, "lifetime"), message, f'at most "{cap}"')
         case Overrun.SOMETIMES:
-            message = f"{cookie.lifetime!r} is cut when {cap!r} are shorter"
-            findings.suspicion(path, message, f'did you mean "{cap}"?')
+            message = f"{lifetime!r} is cut where {cap} are shorter"
+            findings.suspicion((*path, "lifetime"), message, f'did you mean "{cap}"?')
 
 
 def _places(path: Path, cookie: CookieTable, hosts: Sequence[str], findings: Findings) -> None:

@@ -175,11 +175,19 @@ def _mismatch(kinds: list[type], raw: Any, path: Path, findings: Findings) -> An
 
 
 def _remedy(kinds: list[type], raw: Any) -> str:
-    if isinstance(raw, str):
-        if list in kinds:
+    match raw:
+        case str() if list in kinds:
             return "write it in square brackets"
-        return "leave out the quotes" if kinds[0] in {int, bool, date} else ""
-    return "put it in quotes" if str in kinds and not isinstance(raw, list | dict) else ""
+        case str() if kinds[0] in {int, bool, date}:
+            return "leave out the quotes"
+        case dict() if list in kinds:
+            return "each entry has a header of its own in double brackets, as in [[cookies]]"
+        case list() if dict in kinds:
+            return "each entry has a header with its id, as in [vendors.example]"
+        case bool() | int() | float() | date() | time() if str in kinds:
+            return "put it in quotes"
+        case _:
+            return ""
 
 
 def _likely_key(key: str, keys: list[str]) -> str:

@@ -29,9 +29,7 @@ def _without_null(schema: Any) -> Any:
         return [_without_null(entry) for entry in schema if entry != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    clean = {
-        key: _without_null(value) for key, value in schema.items() if not (key == "default" and value is None)
-    }
+    clean = {key: _without_null(value) for key, value in schema.items() if value is not None}
     if len(clean.get("anyOf", ())) == 1:
         clean |= clean.pop("anyOf")[0]
     if isinstance(clean.get("enum"), list):

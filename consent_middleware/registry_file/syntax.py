@@ -17,10 +17,10 @@ Check = Callable[[str], Problem | None]
 ID = r"[^\s\x00-\x1f\x7f]+"
 # RFC 5646, section 2.1, without the registry of subtags.
 LANGUAGE = r"([A-Za-z]{2,8}|[xXiI](?=-))(-[A-Za-z0-9]{1,8})*"
-PERIOD = r"0*[1-9][0-9]{0,8} (second|minute|hour|day|week|month|year)s?"
+PERIOD = r"(?!0+ )[0-9]{1,9} (second|minute|hour|day|week|month|year)s?"
 COOKIE_PERIOD = rf"session|{PERIOD}"
 # No more than one star; what RFC 6265bis, section 5.7, would cut or refuse is out.
-COOKIE_NAME = r"""(?![\s"])[^*;=\x00-\x1f\x7f]*(\*[^*;=\x00-\x1f\x7f]*)?(?<![\s"])"""
+COOKIE_NAME = r"""(?![ "])[^*;=\x00-\x1f\x7f]*(\*[^*;=\x00-\x1f\x7f]*)?(?<![ "])"""
 COOKIE_PATH = r"/[^;\x00-\x1f\x7f]*"
 # RFC 9110, section 5.6.2, which RFC 6265 builds on.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -97,10 +97,8 @@ def cookie_name(value: str) -> Problem | None:
         return Problem(f"{value!r} has more than one *", "name the cookies, or write several patterns")
     if re.search(r"[;=\x00-\x1f\x7f]", value):
         return Problem(f"{value!r} has a character that no cookie name can have")
-    return Problem(f"{value!r} has a blank or quote at an end", f"did you mean {value.strip(_ENDS)!r}?")
-
-
-_ENDS = ' \t"'
+    bare = value.strip(' "')
+    return Problem(f"{value!r} has a blank or quote at an end", f"did you mean {bare!r}?" if bare else "")
 
 
 def cookie_path(value: str) -> Problem | None:

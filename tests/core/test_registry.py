@@ -1,0 +1,158 @@
+"""Which rule a cookie's name falls under."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consent_middleware.core.registry import CookieRule, Registry, Text, octets
+
+
+def registry(*names):
+    return Registry(purposes={}, cookies=tuple(CookieRule(name=name, purpose="analytics") for name in names))
+
+
+def classified(rules, name):
+    rule = rules.classify(octets(name))
+    return rule and rule.name
+
+
+@pytest.mark.parametrize(
+    ("names", "cookie", "expected"),
+    [
+        (["_ga", "_ga*", "*"], "_ga", "_ga"),
+        (["_ga", "_ga*", "*"], "_gab", "_ga*"),
+        (["_ga", "_ga*", "*"], "x", "*"),
+        (["a*", "*aa"], "aaa", "*aa"),
+        (["ab*", "a*b"], "abb", "ab*"),
+        (["a*b", "*ab"], "aab", "a*b"),
+        (["a*a"], "a", None),
+        (["a*a"], "aa", "a*a"),
+        (["_ga_*"], "_ga_", "_ga_*"),
+        (["*_id"], "_id", "*_id"),
+        (["abc*"], "ab", None),
+        (["session"], "Session", None),
+        (["session*"], "SESSION1", None),
+        (["café"], "café", "café"),
+        (["caf*"], "café", "caf*"),
+        (["*é"], "café", "*é"),
+        ([], "a", None),
+        (["a"], "", None),
+        (["*"], "", "*"),
+    ],
+)
+def test_precedence(names, cookie, expected):
+    """Exact beats patterns; then more literal characters, then the longer prefix; case counts."""
+    assert classified(registry(*names), cookie) == expected
+    assert classified(registry(*reversed(names)), cookie) == expected
+
+
+def test_names_are_compared_octet_by_octet():
+    """Names that look alike but are other octets are others."""
+    rules = registry("café", "e\u0301")
+    assert rules.classify("café") is None
+    assert classified(rules, "cafe\u0301") is None
+    assert classified(rules, "é") is None
+    # The literal part of a pattern is measured in octets: here three against two.
+    assert classified(registry("é*x", "*éx"), "é_éx") == "é*x"
+
+
+def covers(pattern, name):
+    prefix, star, suffix = pattern.partition("*")
+    if not star:
+        return name == pattern
+    return name.startswith(prefix) and name.endswith(suffix) and len(name) >= len(prefix) + len(suffix)
+
+
+def reference(names, name):
+    """The rule of precedence as it is written, one pattern after the other."""
+    fitting = [pattern for pattern in names if covers(octets(pattern), name)]
+    if name in map(octets, fitting):
+        return next(pattern for pattern in fitting if octets(pattern) == name)
+    order = [(len(octets(pattern)), len(octets(pattern).partition("*")[0]), pattern) for pattern in fitting]
+    return max(order)[2] if order else None
+
+
+LETTERS = st.text("abé", max_size=4)
+NAMES = st.one_of(LETTERS.filter(bool), st.builds("{}*{}".format, LETTERS, LETTERS))
+
+
+@given(st.lists(NAMES, unique=True, max_size=12), st.lists(LETTERS, min_size=1, max_size=6))
+def test_classification_is_what_the_slow_reference_says(names, cookies):
+    """However the rules are stored, the answer is that of the definition."""
+    rules = registry(*names)
+    for cookie in cookies:
+        assert classified(rules, cookie) == reference(names, octets(cookie))
+
+
+class Counting(str):
+    """A name that counts how often a piece of it is looked up."""
+
+    __slots__ = ("looked_up",)
+
+    def __new__(cls, text):
+        name = super().__new__(cls, text)
+        name.looked_up = 0
+        return name
+
+    def __getitem__(self, key):
+        self.looked_up += 1
+        return super().__getitem__(key)
+
+    def __hash__(self):
+        self.looked_up += 1
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def look_ups(size, name):
+    shapes = ("{:06}", "p{:06}*", "q{:06}_*_x", "*_{:06}s", "q*_{:06}")
+    rules = registry(*(shapes[number % len(shapes)].format(number) for number in range(size)))
+    counting = Counting(name)
+    rules.classify(counting)
+    return counting.looked_up
+
+
+@pytest.mark.parametrize(
+    "name", ["000005", "p000001", "q000002_abc_x", "zz_000003s", "q_000004", "unknown", "q" * 300]
+)
+def test_the_number_of_look_ups_does_not_grow_with_the_rules(name):
+    """A hundred thousand rules cost a request what ten cost."""
+    small, large = look_ups(10, name), look_ups(100_000, name)
+    assert large <= small
+    assert large < 20
+
+
+def test_many_patterns_with_one_prefix_are_prepared():
+    """Patterns that differ only behind the star are as cheap to prepare as others."""
+    rules = registry(*(f"*_{number}" for number in range(50_000)))
+    assert classified(rules, "a_49999") == "*_49999"
+
+
+def test_registries_are_compared_by_value():
+    """Two registries that say the same are the same."""
+    assert registry("a", "b*") == registry("a", "b*")
+    assert registry("a") != registry("b")
+
+
+def test_a_rule_is_found_by_its_own_name():
+    """A pattern's id in a choice is the pattern as it is written."""
+    rules = registry("a", "b*")
+    assert rules.rule("b*") is rules.cookies[1]
+    assert rules.rule("bc") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "languages", "expected"),
+    [
+        (Text.of("one"), ("fr",), "one"),
+        (Text.of({"en": "yes", "fr": "oui"}), ("fr", "en"), "oui"),
+        (Text.of({"en": "yes", "fr": "oui"}), ("de", "fr"), "oui"),
+        (Text.of({"fr": "oui"}), ("de",), "oui"),
+        (Text(), ("en",), ""),
+    ],
+)
+def test_texts_are_picked_by_language(text, languages, expected):
+    """The first language that there is, else the first wording, else nothing."""
+    assert text.pick(*languages) == expected
+    assert bool(text) is (text != Text())
