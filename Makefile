@@ -1,0 +1,40 @@
+# Every target sets up what it needs in .venv; Python 3.11 or later, git and make are enough to begin with.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find consent_middleware -type f -not -name '*.pyc')
+
+.PHONY: demo test lint bench soak crash records-scale clean
+
+demo: .make/installed
+	$(BIN)/python examples/demo.py
+
+# The tests run against the installed wheel: pytest's own command leaves this folder out of the path.
+test: .make/installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint: .make/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: .make/installed
+	$(BIN)/python benchmarks/overhead.py
+
+.make/installed: .make/dependencies $(SOURCES)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall .
+	@touch $@
+
+.make/dependencies: pyproject.toml
+	@mkdir -p .make
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/pip install -q --disable-pip-version-check --group test --group quality .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .make build dist
