@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import CookieJar
+from unittest.mock import patch
 from urllib.request import Request
 
 import pytest
@@ -68,10 +69,8 @@ def stored(values):
                 message["Set-Cookie"] = value
             return message
 
-    jar = CookieJar()
-    jar._now = int(NOW.timestamp())
-    request = Request("https://www.example.com/page")  # noqa: S310 - nothing is opened
-    return jar.make_cookies(Response(), request)
+    with patch("http.cookiejar.time.time", return_value=NOW.timestamp()):
+        return CookieJar().make_cookies(Response(), Request("https://www.example.com/page"))
 
 
 @relaxed

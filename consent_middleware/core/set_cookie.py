@@ -140,13 +140,15 @@ def read_set_cookie(line: str) -> SetCookie:
     """Read one `Set-Cookie` value; never raises."""
     head, _, tail = line.partition(";")
     name, equals, value = head.partition("=")
+    if not equals:
+        name, value = "", name
     name, value = name.strip(_BLANKS), value.strip(_BLANKS)
     # What an app says after the value is nearly always the same; the value is not.
     attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
     flaw: Flaw | None = None
     if _UNSAFE.search(line) or "\t" in name or name.strip(_ODD_EDGES) != name:
         flaw = Flaw.MALFORMED
-    elif not equals or not name:
+    elif not name:
         flaw = Flaw.NAMELESS
     elif len(name) + len(value) > LONGEST_PAIR:
         flaw = Flaw.TOO_LARGE
