@@ -376,6 +376,43 @@ class Chromium(Engine):
             yield cookie["domain"], Stored(name, value, None if cookie["session"] else cookie["expires"])
 
 
+class WebKitGtk(Engine):
+    """WebKitGTK, the whole browser engine, in a process of the system's Python (`webkit.py`)."""
+
+    name = "WebKitGTK"
+    _PYTHON = "/usr/bin/python3"
+
+    def start(self) -> None:
+        if shutil.which("xvfb-run") is None or not Path(self._PYTHON).exists():
+            raise Unavailable("xvfb-run and the system's Python")
+        program = [self._PYTHON, Path(__file__).with_name("webkit.py"), HOST]
+        self.process = subprocess.Popen(
+            ["xvfb-run", "-a", *program],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.resources.enter_context(self.process)
+        assert self.process.stdout
+        assert self.process.stderr
+        if self.process.stdout.readline() != "ready\n":
+            raise Unavailable("WebKit2 4.1 for Python: " + self.process.stderr.read().strip()[-200:])
+        self.server = self.resources.enter_context(serve(tls=True))
+
+    def stored(self, lines: Sequence[str]) -> list[list[Stored]]:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.server.lines = [line.encode("latin-1") for line in lines]
+        placed = [any(word in line.lower() for word in ("path", "domain", "\n")) for line in lines]
+        alone = [number for number, it in enumerate(placed) if it]
+        together = [number for number, it in enumerate(placed) if not it]
+        self.process.stdin.write(json.dumps([self.server.port, alone, together]) + "\n")
+        self.process.stdin.flush()
+        found: list[list[Stored]] = [[] for _ in lines]
+        for number, name, value, expires in json.loads(self.process.stdout.readline()):
+            octets = (text.encode().decode("latin-1") for text in (name, value))
+            found[number].append(Stored(*octets, expires))
+        return found
+
+
 class Server:
     """Answers `/<number>` with one Set-Cookie line, octet by octet, and anything else with an empty page."""
 
@@ -383,10 +420,11 @@ class Server:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.open: set[_Connection] = set()
 
     def answer(self, target: bytes) -> tuple[bytes, bool]:
         """The answer, and whether the connection survives it."""
-        number = target.split(b"?")[0][1:]
+        number = target.split(b"?")[0].split(b"/")[1]
         if not number.isdigit():
             return self.framed(b"Content-Type: text/html\r\n"), True
         line = self.lines[int(number)]
@@ -405,6 +443,12 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.closed = asyncio.get_running_loop().create_future()
+        self.server.open.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.server.open.discard(self)
+        self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -431,6 +475,10 @@ def serve(*, tls: bool) -> Iterator[Server]:
         started.set_result(server)
         await asyncio.wrap_future(stop)
         listening.close()
+        still_open = tuple(server.open)
+        for connection in still_open:
+            connection.transport.abort()
+        await asyncio.gather(*(connection.closed for connection in still_open))
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(asyncio.run, main())
@@ -462,4 +510,4 @@ def _certified() -> ssl.SSLContext:
     return context
 
 
-ENGINES: tuple[type[Engine], ...] = (CookieJar, Curl, Libsoup, ToughCookie, Chromium)
+ENGINES: tuple[type[Engine], ...] = (CookieJar, Curl, Libsoup, ToughCookie, Chromium, WebKitGtk)

@@ -86,7 +86,8 @@ EXPIRES = ("Expires", "expires", "EXPIRES", "Expires", "Expire", "\x85Expires", 
 DOMAINS = (
     HOST, ".shop.localhost", "shop.localhost", "SHOP.localhost", "..shop.localhost",
     "shop.localhost.", "localhost",
-    ".localhost", "", "", "", "", ".", "other.example", "shop.localhost:80", '"shop.localhost"', "shop .localhost",
+    ".localhost", "", "", "", "", ".", "other.example", "shop.localhost:80",
+    '"shop.localhost"', "shop .localhost",
     "127.0.0.1", "\xe9.localhost", "op.localhost", "x.www.shop.localhost", "a" * 1025,
 )  # fmt: skip
 PATHS = (

@@ -4,6 +4,7 @@ A small run of what `run.py` does at length. Engines that the machine lacks are 
 that its image has must be there.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,21 +41,32 @@ def engine(request) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def product():
-    return Product()
+def product() -> Iterator[Product]:
+    # It logs what it drops, which is nearly all that it is given here.
+    log = logging.getLogger("consent_middleware")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    yield Product()
+    log.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """The same lines for every engine: one in five from hypothesis, the others from the grammar."""
+    print(f"seed {SEED}")
+    now = datetime.now(UTC)
+    grammar = Grammar(SEED, now)
+    return [*from_hypothesis(LINES // 5, SEED, now), *(grammar.line() for _ in range(LINES * 4 // 5))]
 
 
 def unfiltered(visitor, lines, now):
     return [Outcome((line,), kept=True) for line in lines]
 
 
-def test_no_engine_stores_what_is_not_allowed(engine, product):
+def test_no_engine_stores_what_is_not_allowed(engine, product, lines):
     """Whatever the shape of the line, nothing without consent and nothing past its limit is stored."""
-    print(f"seed {SEED}")
-    now = datetime.now(UTC)
-    grammar = Grammar(SEED, now)
-    lines = [*from_hypothesis(LINES // 5, SEED, now), *(grammar.line() for _ in range(LINES * 4 // 5))]
     violations = Court([product.by_wsgi], [engine]).judge(lines, datetime.now(UTC))
+    violations = [violation for violation in violations if violation.engine == engine.name]
     assert not violations, "\n".join(map(str, violations[:10]))
 
 
@@ -101,7 +113,7 @@ def test_lines_of_known_frameworks_fare_as_the_registry_says(product):
     assert not violations, "\n".join(map(str, violations[:10]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(line=soup(datetime.now(UTC)))
 def test_no_line_gets_past(product, line):
     """The same by hypothesis, which finds the shortest line that breaks a promise."""

@@ -5,6 +5,7 @@ is measured against the registry and not against itself.
 """
 
 import asyncio
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from consent_middleware.asgi import ConsentMiddleware as AsgiMiddleware
-from consent_middleware.wsgi import ConsentMiddleware as WsgiMiddleware
 from engines import Engine, Stored
 from grammar import HOST, WellFormed
 
 from consent_middleware import Action, Consent, ConsentPolicy
+from consent_middleware.asgi import ConsentMiddleware as AsgiMiddleware
+from consent_middleware.wsgi import ConsentMiddleware as WsgiMiddleware
 
 REGISTRY = Path(__file__).with_name("registry.toml")
 _FILE = tomllib.loads(REGISTRY.read_text("utf-8"))
@@ -61,12 +62,15 @@ class Visitor(NamedTuple):
     allowed: frozenset[str]
 
     def limit(self, name: str, now: datetime) -> float | None:
-        """The latest end of a cookie of this name: 0 if it may only last a session, None if it may not be."""
+        """The latest end of a cookie of this name; None if there may be none.
+
+        Minus infinity is before every end: a cookie that may only last a session.
+        """
         rule = rule_of(name)
         if rule is None or rule["name"] not in self.allowed:
             return None
         if rule.get("lifetime") == "session":
-            return 0.0
+            return -math.inf
         ends = [months_after(now, 13)]
         if self.consent and _BASIS[rule["purpose"]] == "consent":
             ends.append(months_after(self.consent.decided_at, 13))
@@ -306,7 +310,7 @@ class Court:
 def misdeed(cookie: Stored, visitor: Visitor, now: datetime, late: float) -> str | None:
     """What is wrong with this cookie in this visitor's store, if anything; `late` is how old `now` is."""
     # A nameless cookie comes back as its bare value, and a server reads `name=value` (RFC 6265bis, 5.8.3).
-    name = cookie.name or cookie.value.partition("=")[0]
+    name = cookie.name or cookie.value.partition("=")[0].strip(" \t")
     limit = visitor.limit(name, now)
     if limit is None:
         return "stored without consent"
