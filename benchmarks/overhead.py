@@ -67,7 +67,11 @@ def asgi_app(lines):
 
 
 def wsgi_app(lines):
-    fields = [("Content-Type", "text/html"), ("Content-Length", "2"), *(("Set-Cookie", line) for line in lines)]
+    fields = [
+        ("Content-Type", "text/html"),
+        ("Content-Length", "2"),
+        *(("Set-Cookie", line) for line in lines),
+    ]
 
     def app(environ, start_response):
         start_response("200 OK", list(fields))
@@ -88,7 +92,7 @@ def asgi_idle(app):
 
 def wsgi_idle(app):
     def wrapper(environ, start_response):
-        return app(environ, lambda *args: start_response(*args))
+        return app(environ, lambda status, headers, *rest: start_response(status, headers, *rest))
 
     return wrapper
 
@@ -136,7 +140,14 @@ def cookies(policy, visitor):
 def asgi_timer(app, cookie):
     fields = [(name.encode(), value.encode()) for name, value in BROWSER.items()]
     fields += [(b"cookie", cookie.encode())] if cookie else []
-    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "https", "query_string": b"", "headers": fields}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "scheme": "https",
+        "query_string": b"",
+        "headers": fields,
+    }
 
     async def send(message):
         pass
@@ -175,8 +186,12 @@ DOORS = {
 
 def main():
     policy = ConsentPolicy(Registry.from_text(REGISTRY), secret_keys=[SECRET])
-    print(f"Python {sys.version.split()[0]}, medians of {ROUNDS} interleaved rounds of {REQUESTS} requests, in µs")
-    print(f"{'door':5} {'visitor':11} {'lines':>5} {'bare':>7} {'idle +':>7} {'session +':>9} {'ours +':>7} {'ratio':>6}")
+    print(
+        f"Python {sys.version.split()[0]}, medians of {ROUNDS} interleaved rounds of {REQUESTS} requests, in µs"
+    )
+    print(
+        f"{'door':5} {'visitor':11} {'lines':>5} {'bare':>7} {'idle +':>7} {'session +':>9} {'ours +':>7} {'ratio':>6}"
+    )
     for door, (app_of, idle, ours, session, timer) in DOORS.items():
         for visitor in ("known", "never seen"):
             for count, lines in LINES.items():

@@ -228,7 +228,7 @@ class ConsentPolicy:
 
 
 def policy_for(app: object, policy: "ConsentPolicy | str | os.PathLike[str]") -> ConsentPolicy:
-    """The policy that a middleware around `app` is to keep; a path is read with the keys of the environment."""
+    """The policy that a middleware around `app` is to keep; a path is read as by `from_file`."""
     chosen = policy if isinstance(policy, ConsentPolicy) else ConsentPolicy.from_file(policy)
     wrapped = getattr(app, "policy", None)
     if isinstance(wrapped, ConsentPolicy) and wrapped.registry != chosen.registry:
@@ -236,7 +236,10 @@ def policy_for(app: object, policy: "ConsentPolicy | str | os.PathLike[str]") ->
     return chosen
 
 
-_TWO_REGISTRIES = "a ConsentMiddleware inside another one has a different registry: wrap once, outermost, or give both the same"
+_TWO_REGISTRIES = (
+    "a ConsentMiddleware inside another one has a different registry: wrap once, outermost, "
+    "or give both the same"
+)
 
 
 def _checked_keys(keys: Sequence[str] | str) -> list[str]:

@@ -71,7 +71,11 @@ class Browser:
         print(COLUMNS.format("left the app", "reached the browser", "why"))
         print(COLUMNS.format("-" * 44, "-" * 52, "-" * 18))
         for decision in self.decisions:
-            print(COLUMNS.format(short(decision.before, 44), short(decision.leaving or "-", 52), decision.reason))
+            print(
+                COLUMNS.format(
+                    short(decision.before, 44), short(decision.leaving or "-", 52), decision.reason
+                )
+            )
         print("  the browser now holds:", ", ".join(sorted(map(held, self.jar))))
 
 
@@ -100,7 +104,9 @@ def show(title: str, url: str, middleware: object) -> None:
 
 def main() -> None:
     os.environ["CONSENT_SECRET_KEYS"] = secrets.token_urlsafe()
-    print("The demo signs with a key of its own that ends with it; a site keeps its keys in CONSENT_SECRET_KEYS.")
+    print(
+        "The demo signs with a key of its own that ends with it; a site keeps its keys in CONSENT_SECRET_KEYS."
+    )
     logging.getLogger("consent_middleware").setLevel(logging.ERROR)
     servers = [("Flask", *serve_flask()), ("FastAPI", *serve_fastapi())]
     for server in servers:

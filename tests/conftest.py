@@ -112,7 +112,7 @@ class Exchanges:
     protocol: str
     policy: ConsentPolicy
 
-    def run(  # noqa: PLR0913
+    def run(
         self,
         headers=(),
         *,
@@ -221,7 +221,9 @@ def _through_asgi(policy, *, request, response, on_request) -> Answer:
     async def send(message):
         if message["type"] == "http.response.start":
             answer.status = message["status"]
-            assert all(type(n) is bytes and type(v) is bytes and n == n.lower() for n, v in message["headers"])
+            assert all(
+                type(n) is bytes and type(v) is bytes and n == n.lower() for n, v in message["headers"]
+            )
             answer.headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in message["headers"]]
         else:
             answer.body += message.get("body", b"")
@@ -315,7 +317,9 @@ def visitors(policy) -> dict[str, str | None]:
             )
         ),
         "old-version": cookie(Consent(decided_at=five_months_ago, version=1, purposes=everything, id="old")),
-        "ended": cookie(Consent(decided_at=NOW - timedelta(days=400), version=2, purposes=everything, id="e")),
+        "ended": cookie(
+            Consent(decided_at=NOW - timedelta(days=400), version=2, purposes=everything, id="e")
+        ),
         "future": cookie(Consent(decided_at=NOW + timedelta(minutes=2), version=2, purposes=everything)),
         "forged": "__Host-consent=eyJ0IjoxfQ." + "A" * 43,
     }

@@ -93,7 +93,9 @@ def test_missing_headers(policy):
 
 def test_headers_of_a_wrong_type(policy):
     """Text where octets belong is judged all the same."""
-    (sent,) = run(policy, saying({"type": "http.response.start", "headers": [("set-cookie", "_ga=1"), ("x", "y")]}))
+    (sent,) = run(
+        policy, saying({"type": "http.response.start", "headers": [("set-cookie", "_ga=1"), ("x", "y")]})
+    )
     assert (b"x", b"y") in sent["headers"]
     assert not [value for _, value in sent["headers"] if b"_ga" in value]
 

@@ -18,8 +18,16 @@ TABLE = [
     ("new", f"session=1; {TWO_YEARS}", f"session=1; {THIRTEEN_MONTHS_AHEAD}"),
     ("new", "session=1; Max-Age=34128000", "session=1; Max-Age=34128000"),
     ("new", "session=1; Max-Age=34128001", f"session=1; {THIRTEEN_MONTHS_AHEAD}"),
-    ("new", "session=1; expires=Sat, 25 Dec 2027 12:00:00 GMT; Path=/", f"session=1; Path=/; {THIRTEEN_MONTHS_AHEAD}"),
-    ("new", "remember=1; Max-Age=31536000; Secure", "remember=1; Secure; Max-Age=2592000; Expires=Wed, 23 Dec 2026 12:00:00 GMT"),
+    (
+        "new",
+        "session=1; expires=Sat, 25 Dec 2027 12:00:00 GMT; Path=/",
+        f"session=1; Path=/; {THIRTEEN_MONTHS_AHEAD}",
+    ),
+    (
+        "new",
+        "remember=1; Max-Age=31536000; Secure",
+        "remember=1; Secure; Max-Age=2592000; Expires=Wed, 23 Dec 2026 12:00:00 GMT",
+    ),
     ("new", "cart_9=x; Max-Age=60; Path=/", "cart_9=x; Path=/"),
     # What needs consent.
     ("new", "_ga=1", None),
@@ -73,8 +81,16 @@ TABLE = [
     ("all", "_ga=1; max-age=+63072000; Path=/", f"_ga=1; Path=/; {SEVEN_MONTHS_AHEAD}"),
     ("all", "_ga=1; Expires=Wed, 09 Jun 20310 10:18:14 GMT", f"_ga=1; {SEVEN_MONTHS_AHEAD}"),
     ("all", "_ga=1; Expires=Wed, 09 Jun 69 10:18:14 GMT", f"_ga=1; {SEVEN_MONTHS_AHEAD}"),
-    ("all", "_ga=1; Max-Age=60; Expires=Wed, 09 Jun 2032 10:18:14 GMT", "_ga=1; Max-Age=60; Expires=Mon, 23 Nov 2026 12:01:00 GMT"),
-    ("all", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60"),
+    (
+        "all",
+        "_ga=1; Max-Age=60; Expires=Wed, 09 Jun 2032 10:18:14 GMT",
+        "_ga=1; Max-Age=60; Expires=Mon, 23 Nov 2026 12:01:00 GMT",
+    ),
+    (
+        "all",
+        "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60",
+        "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60",
+    ),
     ("all", "_ga=1; Expires=Session; Path=/", "_ga=1; Path=/"),
     ("all", "_ga=1; Expires=0", "_ga=1"),
     ("all", "_ga=1; Max-Age=-x", "_ga=1"),
@@ -88,8 +104,16 @@ TABLE = [
     ("all", "_ga=1;;Path=/;Priority=High;x", "_ga=1;;Path=/;Priority=High;x"),
     # Deletions: as they are where the name is allowed, anew where it is not.
     ("new", "session=; Max-Age=0; Path=/", "session=; Max-Age=0; Path=/"),
-    ("new", "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/", "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/"),
-    ("new", "_ga=secret; Path=/a; Domain=example.com; Max-Age=0", f"_ga=; Path=/a; Domain=example.com; {EPOCH}"),
+    (
+        "new",
+        "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/",
+        "session=; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/",
+    ),
+    (
+        "new",
+        "_ga=secret; Path=/a; Domain=example.com; Max-Age=0",
+        f"_ga=; Path=/a; Domain=example.com; {EPOCH}",
+    ),
     ("new", "promo=; Max-Age=-1; Secure", f"promo=; Secure; {EPOCH}"),
     ("new", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=3600", None),
     ("new", "_ga=1; Max-Age=0; Expires=Wed, 09 Jun 2032 10:18:14 GMT", f"_ga=; {EPOCH}"),
@@ -132,9 +156,17 @@ def test_every_status_is_judged(exchanges, status):
 
 def test_order_and_other_headers_stay(exchanges):
     """Whatever is not ours to judge keeps its place and its octets."""
-    headers = [("X-One", "a\tb "), ("Set-Cookie", "session=1"), ("Set-Cookie", "session=2; Path=/x"), ("X-One", "\xff")]
+    headers = [
+        ("X-One", "a\tb "),
+        ("Set-Cookie", "session=1"),
+        ("Set-Cookie", "session=2; Path=/x"),
+        ("X-One", "\xff"),
+    ]
     answer = exchanges.run(headers)
-    assert answer.headers == [("content-type", "text/html"), *((name.lower(), value) for name, value in headers)]
+    assert answer.headers == [
+        ("content-type", "text/html"),
+        *((name.lower(), value) for name, value in headers),
+    ]
 
 
 @pytest.mark.parametrize("name", [" Set-Cookie", "set-cookie\t", "SET-COOKIE"])
@@ -188,8 +220,12 @@ def test_consent_token_header(exchanges, visitors):
     token = visitors["some"].partition("=")[2]
     fields = [("Consent-Token", token)]
     assert exchanges.run_lines("_ga=1", fields=fields).cookies() == ["_ga=1"]
-    assert exchanges.run_lines("ads_id=1", "_ga=1", fields=fields, cookie=visitors["all"]).cookies() == ["_ga=1"]
-    assert exchanges.run_lines("_ga=1", fields=[("Consent-Token", "x")], cookie=visitors["all"]).cookies() == []
+    assert exchanges.run_lines("ads_id=1", "_ga=1", fields=fields, cookie=visitors["all"]).cookies() == [
+        "_ga=1"
+    ]
+    assert (
+        exchanges.run_lines("_ga=1", fields=[("Consent-Token", "x")], cookie=visitors["all"]).cookies() == []
+    )
 
 
 def test_plain_http(exchanges, policy, visitors):
@@ -214,7 +250,11 @@ def test_reading_makes_the_answer_private(exchanges, visitors):
 
 def test_a_neutral_answer_keeps_its_caching(exchanges, visitors):
     """An answer that consent cannot have changed stays as cacheable as it was."""
-    headers = [("Cache-Control", "public, max-age=60"), ("Set-Cookie", "session=1"), ("Surrogate-Control", "max-age=9")]
+    headers = [
+        ("Cache-Control", "public, max-age=60"),
+        ("Set-Cookie", "session=1"),
+        ("Surrogate-Control", "max-age=9"),
+    ]
     for cookie in (None, visitors["some"]):
         answer = exchanges.run(headers, cookie=cookie)
         assert answer.headers[1:] == [(name.lower(), value) for name, value in headers]
@@ -265,7 +305,11 @@ def test_a_grant_adds_to_a_live_choice(exchanges, policy, now, visitors):
 
     before = policy.read_consent(visitors["some"].partition("=")[2], now)
     after = chosen(visitors["some"], "social")
-    assert (after.purposes, after.decided_at, after.id) == (("analytics", "social"), before.decided_at, before.id)
+    assert (after.purposes, after.decided_at, after.id) == (
+        ("analytics", "social"),
+        before.decided_at,
+        before.id,
+    )
     after = chosen(visitors["old-version"], "later")
     assert "late" in after.refused_vendors
     assert "later" in after.purposes
@@ -317,7 +361,9 @@ def test_consent_needed(exchanges, make_policy):
     answer = exchanges.run_lines("_ga=1", f"promo=1; {TWO_YEARS}", policy=free)
     assert answer.cookies() == ["_ga=1", f"promo=1; {THIRTEEN_MONTHS_AHEAD}"]
     assert exchanges.visible("_ga=1; ads_id=2", policy=free) == "_ga=1; ads_id=2"
-    exchanges.run(policy=free, on_request=lambda target: get_consent(target).allows("analytics") or pytest.fail())
+    exchanges.run(
+        policy=free, on_request=lambda target: get_consent(target).allows("analytics") or pytest.fail()
+    )
 
     def broken(target):
         raise RuntimeError
@@ -330,7 +376,10 @@ def test_on_decision(exchanges, make_policy):
     seen = []
 
     def hook(decision, target):
-        assert "consent_middleware.consent" in target or target["REQUEST_METHOD" if "REQUEST_METHOD" in target else "method"]
+        assert (
+            "consent_middleware.consent" in target
+            or target["REQUEST_METHOD" if "REQUEST_METHOD" in target else "method"]
+        )
         seen.append(decision)
         if decision.name == "promo":
             from dataclasses import replace
@@ -390,7 +439,9 @@ def test_undeclared_request_hide(exchanges, make_policy, registry_text, visitors
     """A site may hide what it has not declared from its app."""
     policy = make_policy(registry_text + '\n[consent]\nundeclared_request = "hide"\n')
     assert exchanges.visible("promo=1; session=2", policy=policy) == "session=2"
-    assert exchanges.visible(f"session=2; {visitors['some']}", policy=policy) == f"session=2; {visitors['some']}"
+    assert (
+        exchanges.visible(f"session=2; {visitors['some']}", policy=policy) == f"session=2; {visitors['some']}"
+    )
 
 
 def test_cookies_in_other_headers(exchanges, make_policy, registry_text):

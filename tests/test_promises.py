@@ -17,7 +17,23 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CAP = datetime(2027, 12, 23, 12, 0, tzinfo=UTC)
 
 names = st.sampled_from(
-    ["session", "remember", "cart_1", "lang", "_ga", "_ga_X", "ads_id", "share", "stats", "late", "promo", "", "_GA", "__Host-consent", "__Host-x"]
+    [
+        "session",
+        "remember",
+        "cart_1",
+        "lang",
+        "_ga",
+        "_ga_X",
+        "ads_id",
+        "share",
+        "stats",
+        "late",
+        "promo",
+        "",
+        "_GA",
+        "__Host-consent",
+        "__Host-x",
+    ]
 )
 lifetimes = st.sampled_from(
     ["Max-Age=60", "Max-Age=0", "Max-Age=-1", "max-age=63072000", "Max-Age=+5", "Max-Age=x", "Max-Age=-x", "Max-Age=1e9",
@@ -26,7 +42,20 @@ lifetimes = st.sampled_from(
 )  # fmt: skip
 attributes = st.one_of(
     lifetimes,
-    st.sampled_from(["Path=/", "Path=", "Domain=example.com", "Domain=", "Secure", "HttpOnly", "SameSite=None", "Partitioned", "", "x=y"]),
+    st.sampled_from(
+        [
+            "Path=/",
+            "Path=",
+            "Domain=example.com",
+            "Domain=",
+            "Secure",
+            "HttpOnly",
+            "SameSite=None",
+            "Partitioned",
+            "",
+            "x=y",
+        ]
+    ),
     st.text(alphabet=st.characters(max_codepoint=255), max_size=12),
 )
 lines = st.builds(
@@ -54,7 +83,9 @@ def sent(policy, choice):
 
 
 def standing(policy, choice):
-    return policy.terms.standing([choice and policy.terms.appraise(choice)] if choice else [], NOW, NO_SIGNALS)
+    return policy.terms.standing(
+        [choice and policy.terms.appraise(choice)] if choice else [], NOW, NO_SIGNALS
+    )
 
 
 def stored(values):
@@ -103,10 +134,14 @@ def test_what_leaves_was_sent_or_is_plain(both_doors, policy, emitted, choice):
         rest = iter(emitted)
         for line in answer.cookies():
             cookie = read_set_cookie(line)
-            origin = next(before for before in rest if before == line or read_set_cookie(before).name == cookie.name)
+            origin = next(
+                before for before in rest if before == line or read_set_cookie(before).name == cookie.name
+            )
             if origin != line:
                 assert cookie.attributes.life(NOW).clear
-                assert line.lower().count("max-age=") <= 1 + origin.lower().count("max-age=") * ("xmax-age" in line)
+                assert line.lower().count("max-age=") <= 1 + origin.lower().count("max-age=") * (
+                    "xmax-age" in line
+                )
             rule = policy.registry.classify(cookie.name)
             if cookie.attributes.life(NOW).deletes and not (rule and state.allows_rule(rule)):
                 assert cookie.value == "" or cookie.name == "__Host-consent"
@@ -124,7 +159,10 @@ def test_twice_is_once(both_doors, policy, emitted, choice):
 
 
 @relaxed
-@given(st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=80), st.sampled_from(["__Host-consent=", "__Host-consent=eyJ0IjoxfQ.", ""]))
+@given(
+    st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=80),
+    st.sampled_from(["__Host-consent=", "__Host-consent=eyJ0IjoxfQ.", ""]),
+)
 def test_doubt_is_no_consent(both_doors, garbage, start):
     """Promise 5: whatever stands in a request, it is answered, and grants nothing."""
     for exchanges in both_doors:
@@ -133,7 +171,13 @@ def test_doubt_is_no_consent(both_doors, garbage, start):
 
 
 @relaxed
-@given(st.lists(st.sampled_from(["session=1", "_ga=2", "ads_id=3", "promo=4", "stats=5", " odd", '"q"=1', "_ga", ""]), max_size=6), choices)
+@given(
+    st.lists(
+        st.sampled_from(["session=1", "_ga=2", "ads_id=3", "promo=4", "stats=5", " odd", '"q"=1', "_ga", ""]),
+        max_size=6,
+    ),
+    choices,
+)
 def test_the_app_sees_what_is_allowed(both_doors, policy, pairs, choice):
     """The app sees the request's cookies less those that lack consent, octet by octet and in order."""
     state = standing(policy, choice)
@@ -158,6 +202,8 @@ def test_setting_a_cookie_again_cannot_prolong_it(both_doors, make_policy, days)
     later = NOW + timedelta(days=days)
     policy = make_policy(clock=lambda: later)
     for exchanges in both_doors:
-        (line,) = exchanges.run_lines("_ga=1; Max-Age=63072000", cookie=sent(policy, choice), policy=policy).cookies()
+        (line,) = exchanges.run_lines(
+            "_ga=1; Max-Age=63072000", cookie=sent(policy, choice), policy=policy
+        ).cookies()
         seconds = read_set_cookie(line).attributes.life(later).intended
         assert later + timedelta(seconds=seconds) == CAP

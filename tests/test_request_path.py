@@ -60,7 +60,9 @@ assert not loaded & {"werkzeug", "jinja2", "sqlalchemy", "click"}, loaded
 
 def test_no_io_and_nothing_heavy():
     """Three requests through each door open, connect and import nothing, and load no page or store."""
-    result = subprocess.run([sys.executable, "-c", textwrap.dedent(PROBE)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROBE)], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 
@@ -90,7 +92,9 @@ def test_no_lock(both_doors, visitors, monkeypatch):
     for exchanges in both_doors:
         sys.setprofile(profile)
         try:
-            exchanges.run_lines("_ga=1; Max-Age=63072000", "session=1", cookie=visitors["some"], policy=policy)
+            exchanges.run_lines(
+                "_ga=1; Max-Age=63072000", "session=1", cookie=visitors["some"], policy=policy
+            )
         finally:
             sys.setprofile(None)
     assert not [name for name in frames if "consent_middleware" in name]

@@ -65,7 +65,9 @@ def test_pages_under_the_reference_checker(policy):
     environ = {}
     setup_testing_defaults(environ)
     environ.update(QUERY_STRING="", PATH_INFO="/consent/state", SCRIPT_NAME="")
-    result = validator(ConsentMiddleware(validator(lambda e, s: []), policy))(environ, lambda *args: lambda data: None)
+    result = validator(ConsentMiddleware(validator(lambda e, s: []), policy))(
+        environ, lambda *args: lambda data: None
+    )
     assert b"".join(result)
     result.close()
 

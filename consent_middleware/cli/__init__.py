@@ -5,7 +5,10 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "check": "Say everything that is wrong with a registry file.",
+    "keygen": "Print a new secret key.",
     "records": "Show, export, seal, verify and purge the records of consent.",
+    "schema": "Print the JSON Schema of the registry file.",
 }
 _EXTRAS = {"sqlalchemy": "records"}
 

@@ -24,7 +24,6 @@ from ..records.seals import Seal
 from ..records.store import RecordStore, open_store
 from ..records.transfer import consent_rates, export_csv, export_lines, take_in
 
-
 _T = TypeVar("_T")
 
 

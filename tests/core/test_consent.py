@@ -42,7 +42,7 @@ def allowed(policy, state):
 def test_nothing_is_allowed_that_was_not_granted(policy, choice, signals):
     """What needs consent is allowed only while a choice stands that granted it and covers it."""
     state = standing(policy, choice, signals=signals)
-    live = choice.decided_at <= NOW + timedelta(seconds=60) and NOW < policy.terms.grants_end(choice)
+    live = choice.decided_at <= NOW + timedelta(seconds=60) and policy.terms.grants_end(choice) > NOW
     for rule in policy.registry.cookies:
         purpose = policy.registry.purposes[rule.purpose]
         vendor = policy.registry.vendors.get(rule.vendor)
@@ -52,7 +52,9 @@ def test_nothing_is_allowed_that_was_not_granted(policy, choice, signals):
             assert live
             assert purpose.id in choice.purposes
             assert purpose.since <= choice.version
-            assert vendor is None or (vendor.since <= choice.version and vendor.id not in choice.refused_vendors)
+            assert vendor is None or (
+                vendor.since <= choice.version and vendor.id not in choice.refused_vendors
+            )
             assert rule.name not in choice.refused_cookies
             assert not (signals.gpc and purpose.sale and not choice.gpc)
 

@@ -95,12 +95,19 @@ def test_no_text_raises(line):
     cookie = read_set_cookie(line)
     life = cookie.attributes.life(NOW)
     if cookie.flaw is None:
-        for rewritten, seconds in [(cookie.session(), None), (cookie.lasting(60, NOW), 60), (cookie.deletion(), 0)]:
+        for rewritten, seconds in [
+            (cookie.session(), None),
+            (cookie.lasting(60, NOW), 60),
+            (cookie.deletion(), 0),
+        ]:
             again = read_set_cookie(rewritten)
             assert again.name == cookie.name
             assert again.attributes.life(NOW).clear
             assert again.attributes.life(NOW).intended == seconds
-            assert (again.attributes.domain, again.attributes.path) == (cookie.attributes.domain, cookie.attributes.path)
+            assert (again.attributes.domain, again.attributes.path) == (
+                cookie.attributes.domain,
+                cookie.attributes.path,
+            )
     assert life.intended is None or life.longest >= life.intended
 
 

@@ -54,7 +54,9 @@ def test_one_changed_character_is_refused(data):
     """No token survives a change of one character, other spellings of the same bits included."""
     token = SIGNER.sign(CONSENT)
     place = data.draw(st.integers(0, len(token) - 1))
-    letter = data.draw(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/. \n"))
+    letter = data.draw(
+        st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/. \n")
+    )
     changed = token[:place] + letter + token[place + 1 :]
     if changed != token:
         with pytest.raises(BadTokenError):
@@ -85,7 +87,14 @@ def test_tokens_of_another_site_are_refused():
 
 def test_another_payload_with_our_signature_is_refused():
     """What we signed for other ends, or in another format, is no token."""
-    for payload in (b"[]", b"{}", b'{"t":"x","v":1}', b'{"t":1e99,"v":1}', b'{"t":99999999999999999999,"v":1}', b"\xff"):
+    for payload in (
+        b"[]",
+        b"{}",
+        b'{"t":"x","v":1}',
+        b'{"t":1e99,"v":1}',
+        b'{"t":99999999999999999999,"v":1}',
+        b"\xff",
+    ):
         text = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
         with pytest.raises(BadTokenError):
             SIGNER.verify(SIGNER._signer.sign(text).decode())
@@ -104,7 +113,11 @@ def test_coarsening(make_policy, registry_text):
     rules = "".join(f'[[cookies]]\nname = "{name}"\npurpose = "social"\n' for name in names)
     policy = make_policy(registry_text + rules)
     consent = Consent(
-        decided_at=NOW, version=2, purposes=["social", "analytics"], refused_cookies=[*names[:150], "stats"], id="x"
+        decided_at=NOW,
+        version=2,
+        purposes=["social", "analytics"],
+        refused_cookies=[*names[:150], "stats"],
+        id="x",
     )
     token = policy.token(consent)
     assert len(token) <= LONGEST_WRITTEN
