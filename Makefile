@@ -25,6 +25,10 @@ lint: .make/installed
 bench: .make/installed
 	$(BIN)/python benchmarks/overhead.py
 
+# Lets every browser and client that the machine has judge generated lines.
+soak: .make/installed
+	$(BIN)/python tests/soak/run.py --lines $(or $(LINES),200000)
+
 .make/installed: .make/dependencies $(SOURCES)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall .
 	@touch $@

@@ -92,7 +92,10 @@ def asgi_idle(app):
 
 def wsgi_idle(app):
     def wrapper(environ, start_response):
-        return app(environ, lambda status, headers, *rest: start_response(status, headers, *rest))
+        def passing(status, headers, exc_info=None):
+            return start_response(status, headers)
+
+        return app(environ, passing)
 
     return wrapper
 

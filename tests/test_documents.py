@@ -1,0 +1,182 @@
+"""What the README and the documents say is true: their snippets run, their links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consent_middleware import Reason, Registry
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def python_with(word: str) -> str:
+    (snippet,) = (code for code in snippets(README, "python") if word in code)
+    return snippet
+
+
+SERVE_WSGI = """
+def serve(app):
+    from werkzeug.test import Client
+    return [line for _, line in Client(app).get("/").headers.items() if "promo" in line or "session" in line]
+"""
+STARTS = {
+    "Flask(__name__)": (
+        "",
+        """
+@app.get("/")
+def index():
+    from flask import make_response, session
+    app.secret_key = "x"
+    session["a"] = 1
+    response = make_response("x")
+    response.set_cookie("promo", "1")
+    return response
+from werkzeug.test import Client
+answer = Client(app).get("/").headers.getlist("Set-Cookie")
+""",
+    ),
+    "FastAPI()": (
+        "",
+        """
+from fastapi import Response
+@api.get("/")
+def index(response: Response):
+    response.set_cookie("promo", "1")
+    response.set_cookie("session", "1")
+from starlette.testclient import TestClient
+answer = TestClient(app).get("/").headers.get_list("set-cookie")
+""",
+    ),
+    "get_wsgi_application": (
+        """
+import sys
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import path
+def index(request):
+    response = HttpResponse("x")
+    response.set_cookie("promo", "1")
+    response.set_cookie("session", "1")
+    return response
+urlpatterns = [path("", index)]
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x")
+""",
+        """
+from werkzeug.test import Client
+answer = Client(application).get("/").headers.getlist("Set-Cookie")
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_the_starts_work(tmp_path, start):
+    """Each start of the README, with the README's registry, keeps the session and drops what is undeclared."""
+    before, after = STARTS[start]
+    (tmp_path / "cookies.toml").write_text(snippets(README, "toml")[0])
+    check = '\nassert [line.split("=")[0] for line in answer] == ["session"], answer\n'
+    (tmp_path / "start.py").write_text(before + python_with(start) + after + check)
+    environ = {**os.environ, "CONSENT_SECRET_KEYS": "a key for the tests alone", "PYTHONSAFEPATH": ""}
+    result = subprocess.run(
+        [sys.executable, "start.py"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_lines_to_start_are_ten():
+    """The README promises ten lines."""
+    assert all(len(python_with(start).strip().splitlines()) <= 10 for start in STARTS)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_registries_in_documents(path):
+    """Every registry in a document is one."""
+    for text in snippets(path.read_text(), "toml"):
+        assert Registry.from_text(text)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links(path):
+    """Every link and picture of a document leads to a file that is there."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_python_in_documents(path):
+    """Every Python snippet compiles."""
+    for code in snippets(path.read_text(), "python"):
+        compile(code, path.name, "exec")
+
+
+def test_every_reason_is_documented():
+    """The table of reasons is the enum, no more and no less."""
+    text = (ROOT / "docs" / "enforcement.md").read_text()
+    rows = [row for row in text.splitlines() if re.match(r"\| (keep|shorten|drop)", row)]
+    documented = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[2])}
+    assert documented == {reason.value for reason in Reason}
+
+
+def test_make_targets_in_the_readme_exist():
+    """Every make command that the README names is a target."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+
+
+def test_commands_in_the_readme_exist():
+    """Every command of ours that the documents name is one."""
+    from consent_middleware.cli import _COMMANDS
+
+    named = {
+        name for path in DOCUMENTS for name in re.findall(r"consent-middleware ([a-z-]+)", path.read_text())
+    }
+    assert named <= set(_COMMANDS)
+
+
+def test_the_demo():
+    """The demo ends by itself and shows what left the app and what reached the browser, for both apps."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "demo.py")],
+        env={**os.environ, "ONESHOT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    for title in ("Flask", "FastAPI"):
+        part = result.stdout.partition(f"\n{title} at")[2]
+        assert part
+    assert result.stdout.count("before consent") == result.stdout.count("after the visitor withdrew") == 2
+    partial = result.stdout.split("agreed to audience measurement alone")[1].split(
+        "after the visitor withdrew"
+    )[0]
+    assert re.search(r"_ga=\S+; Max-Age=63072000 +_ga=\S+; Max-Age=34", partial)
+    assert re.search(r"ads_id=\S+; Max-Age=315360000 +- +refused", partial)
+    assert re.search(r"promo=summer +- +undeclared", partial)
+    holds = re.findall(r"the browser now holds: (.*)", result.stdout)
+    assert [re.sub(r" \(.*?\)", "", line) for line in holds] == [
+        "session",
+        "_ga, consent, session",
+        "consent, session",
+    ] * 2
+
+
+def test_public_names():
+    """What the package exports is importable, and every door has its middleware."""
+    import consent_middleware
+    from consent_middleware import asgi, wsgi
+
+    assert all(hasattr(consent_middleware, name) for name in consent_middleware.__all__)
+    assert asgi.ConsentMiddleware
+    assert wsgi.ConsentMiddleware
