@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from io import BytesIO
 from typing import Any
 
@@ -20,30 +20,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 # Hypercorn takes trailers as a first message and makes response headers of them.
 _WITH_HEADERS = _STARTS | {"http.response.trailers"}
-_WANTED = frozenset(
-    {
-        b"cookie",
-        b"consent-token",
-        b"sec-gpc",
-        b"dnt",
-        b"x-forwarded-proto",
-        b"sec-fetch-site",
-        b"accept",
-        b"host",
-    }
-)
-_WANTED = frozenset(
-    {
-        b"cookie",
-        b"consent-token",
-        b"sec-gpc",
-        b"dnt",
-        b"x-forwarded-proto",
-        b"sec-fetch-site",
-        b"accept",
-        b"host",
-    }
-)
+# What is asked of nearly every request, and nearly always absent.
+_EXPECTED = frozenset({"cookie", "consent-token", "sec-gpc", "dnt", "x-forwarded-proto"})
+_EXPECTED_OCTETS = frozenset(name.encode() for name in _EXPECTED)
 _BODY_LIMIT = 64 * 1024
 
 
@@ -101,20 +80,16 @@ class ConsentMiddleware:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection."""
 
-    __slots__ = ("_fields", "cookie", "method", "path", "target")
+    __slots__ = ("_expected", "cookie", "method", "path", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
         self.method: str = scope["method"] if scope["type"] == "http" else ""
         self.path = _path_below_mount(scope)
-        # Names should be in lower case but need not be (ASGI, HTTP connection scope); fields may repeat.
-        self._fields = [
-            (lower, value) for name, value in scope["headers"] if (lower := name.lower()) in _WANTED
-        ]
+        found = _fields(scope, _EXPECTED_OCTETS)
         # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
-        self.cookie = b"; ".join([value for name, value in self._fields if name == b"cookie"]).decode(
-            "latin-1"
-        )
+        self.cookie = "; ".join([text for name, text in found if name == b"cookie"])
+        self._expected = [field for field in found if field[0] != b"cookie"]
 
     @property
     def secure(self) -> bool:
@@ -123,9 +98,18 @@ class AsgiRequest:
 
     def field(self, name: str) -> str:
         """See `request.Request`."""
-        wanted = name.encode()
-        values = [value.decode("latin-1").strip() for field, value in self._fields if field == wanted]
-        return ",".join(values)
+        if name in _EXPECTED and not self._expected:
+            return ""
+        return ",".join([text.strip() for _, text in _fields(self.target, {name.encode()})])
+
+
+def _fields(scope: Scope, wanted: Collection[bytes]) -> list[tuple[bytes, str]]:
+    """The fields of these names; names should be in lower case but need not be (ASGI, connection scope)."""
+    return [
+        (lower, value.decode("latin-1"))
+        for name, value in scope["headers"]
+        if (lower := name.lower()) in wanted
+    ]
 
 
 def _path_below_mount(scope: Scope) -> str:

@@ -13,6 +13,7 @@ choice, or taken out, the response says itself that it is for one visitor only:
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 Header = tuple[str, str]
 
@@ -26,7 +27,7 @@ def targets_caches(name: str) -> bool:
     return name in _TARGETED or name.endswith("cdn-cache-control")
 
 
-def personal(headers: Iterable[Header], depends_on: Iterable[str]) -> list[Header]:
+def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Header]:
     """The header fields of a response that is for one visitor only.
 
     `depends_on` are the names of the request fields that decided about it. Twice is the same as once.
@@ -42,10 +43,16 @@ def personal(headers: Iterable[Header], depends_on: Iterable[str]) -> list[Heade
                 varies.append(value)
             case key if not targets_caches(key):
                 kept.append((name, value))
-    return [*kept, ("Cache-Control", cache_control(controls)), ("Vary", vary(varies, depends_on))]
+    return [
+        *kept,
+        ("Cache-Control", cache_control(tuple(controls))),
+        ("Vary", vary(tuple(varies), depends_on)),
+    ]
 
 
-def cache_control(values: Iterable[str]) -> str:
+# Apps say the same about caching again and again: what we make of it is remembered.
+@lru_cache(256)
+def cache_control(values: tuple[str, ...]) -> str:
     """One `Cache-Control` that keeps what the app said as far as it is for one visitor only."""
     directives: dict[str, str] = {}
     for value in values:
@@ -60,7 +67,8 @@ def cache_control(values: Iterable[str]) -> str:
     return ", ".join([*stored, *others])
 
 
-def vary(values: Iterable[str], added: Iterable[str]) -> str:
+@lru_cache(256)
+def vary(values: tuple[str, ...], added: tuple[str, ...]) -> str:
     """One `Vary` with each field once, in the app's order; `*` stays alone (RFC 9110, section 12.5.5)."""
     fields: dict[str, str] = {}
     for value in (*values, *added):

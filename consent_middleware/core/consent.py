@@ -96,6 +96,7 @@ class Terms:
         # A registry holds thousands of vendors at most, but a request must not walk them.
         self.uncovered_purposes = lru_cache(64)(self._uncovered_purposes)
         self.uncovered_vendors = lru_cache(64)(self._uncovered_vendors)
+        self._steady = lru_cache(4096)(self._steady_standing)
 
     def _with_basis(self, basis: Basis) -> frozenset[str]:
         return frozenset(id for id, purpose in self.registry.purposes.items() if purpose.basis is basis)
@@ -155,6 +156,7 @@ class Terms:
         kept = self.essential | self.by_objection.difference(consent.refused_purposes)
         granted = self.by_consent.intersection(consent.purposes) - uncovered
         uncovered_vendors = self.uncovered_vendors(consent.version)
+        ends = self.grants_end(consent), self.token_end(consent), self.asks_from(consent)
         return Appraisal(
             consent=consent,
             open_purposes=kept | granted,
@@ -162,9 +164,10 @@ class Terms:
             refused_vendors=frozenset(consent.refused_vendors),
             uncovered_vendors=uncovered_vendors,
             incomplete=bool(uncovered or uncovered_vendors),
-            grants_end=self.grants_end(consent),
-            token_end=self.token_end(consent),
-            asks_from=self.asks_from(consent),
+            grants_end=ends[0],
+            token_end=ends[1],
+            asks_from=ends[2],
+            steady_until=min(ends),
         )
 
     def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
@@ -172,6 +175,10 @@ class Terms:
 
         None stands for one that does not verify; a request without any has been asked nothing yet.
         """
+        if len(choices) == 1 and choices[0] is not None and signals is NO_SIGNALS:
+            only = choices[0]
+            if only.consent.decided_at <= now < only.steady_until:
+                return self._steady(only)
         live = [choice for choice in choices if choice is not None and choice.holds(now)]
         choice = live[0] if live else None
         if len(live) > 1:
@@ -181,8 +188,11 @@ class Terms:
             refused = self.refused_by_signal(signals)
         return Standing(self, choice, now, refused, doubtful=len(live) < len(choices))
 
+    def _steady_standing(self, choice: "Appraisal") -> "Standing":
+        return Standing(self, choice, choice.consent.decided_at, frozenset(), doubtful=False)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Appraisal:
     """A choice with all that follows from it whatever the time: computed once per token, then remembered."""
 
@@ -197,6 +207,8 @@ class Appraisal:
     grants_end: datetime
     token_end: datetime
     asks_from: datetime
+    steady_until: datetime
+    """Until when the standing is the same as on the day of the choice."""
 
     def holds(self, now: datetime) -> bool:
         """Whether the choice says anything at `now`: neither from the future nor forgotten."""

@@ -236,10 +236,11 @@ class Enforcer:
                 if not _smuggles(name, value):
                     leaving.append((name, value))
                 continue
-            decision = review(self.decide(value, moment))
+            judged = self.decide(value, moment)
+            decision = review(judged)
             decisions.append(decision)
             text = decision.leaving
-            if text is not None and is_field_text(text):
+            if text is not None and (decision is judged or is_field_text(text)):
                 leaving.append((name, text))
         return leaving, decisions
 

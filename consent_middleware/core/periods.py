@@ -8,8 +8,9 @@ later than the end that Regulation (EEC, Euratom) 1182/71, Article 3, would give
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 
 _SYNTAX = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|week|month|year)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
@@ -52,12 +53,8 @@ class Period:
     def after(self, moment: datetime) -> datetime:
         """The end of the period that starts at `moment` (aware; the result is UTC)."""
         moment = moment.astimezone(UTC)
-        year, month = divmod(moment.year * 12 + moment.month - 1 + self.months, 12)
-        if year > _LAST.year:
-            return _LAST
-        day = min(moment.day, calendar.monthrange(year, month + 1)[1])
         try:
-            return moment.replace(year=year, month=month + 1, day=day) + timedelta(seconds=self.seconds)
+            return moment + timedelta(days=_days(self.months, moment.date()), seconds=self.seconds)
         except OverflowError:
             return _LAST
 
@@ -76,6 +73,16 @@ class Period:
 
     def __str__(self) -> str:
         return self.text
+
+
+@lru_cache(64)
+def _days(months: int, start: date) -> int:
+    """How many days that many months after `start` are; remembered, since all of a day's requests ask."""
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    if year > _LAST.year:
+        raise OverflowError
+    day = min(start.day, calendar.monthrange(year, month + 1)[1])
+    return (date(year, month + 1, day) - start).days
 
 
 THIRTEEN_MONTHS = Period(13, 0, "13 months")

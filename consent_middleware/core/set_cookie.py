@@ -15,7 +15,7 @@ All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any tex
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -71,9 +71,6 @@ class Life(NamedTuple):
         return self.intended is not None and self.intended <= 0
 
 
-_SESSION = Life(None, None, clear=True)
-
-
 class Attributes(NamedTuple):
     """The attributes of one line."""
 
@@ -94,6 +91,8 @@ class Attributes(NamedTuple):
     path: str
     """The value, "" where the browser takes the default path (RFC 6265bis, section 5.1.4)."""
     partitioned: bool
+    timeless: Life | None
+    """What `life` says whatever the time: known unless there is a date."""
 
     def life(self, now: datetime, *, dates_hold: bool = True) -> Life:
         """How long the line asks to be kept from `now` on.
@@ -101,9 +100,9 @@ class Attributes(NamedTuple):
         `dates_hold` is false where the response carries a `Date` that is not now: Chromium and Firefox
         count `Expires` from that date.
         """
-        if not self.ages and not self.dates:
-            return _SESSION if self.clear else Life(None, None, clear=False)
-        spans = [*self.ages, *((date - now).total_seconds() for date in self.dates)]
+        if self.timeless is not None:
+            return self.timeless
+        spans = [*self.ages, *((end - now).total_seconds() for end in self.dates)]
         longest = max(spans)
         if not self.clear:
             return Life(longest, longest, clear=False)
@@ -146,7 +145,7 @@ def read_set_cookie(line: str) -> SetCookie:
     # What an app says after the value is nearly always the same; the value is not.
     attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
     flaw: Flaw | None = None
-    if _UNSAFE.search(line) or "\t" in name or name.strip(_ODD_EDGES) != name:
+    if _is_unsafe(line) or "\t" in name or name.strip(_ODD_EDGES) != name:
         flaw = Flaw.MALFORMED
     elif not name:
         flaw = Flaw.NAMELESS
@@ -155,6 +154,11 @@ def read_set_cookie(line: str) -> SetCookie:
     elif name.startswith("__") and not _prefix_holds(name.lower(), attributes):
         flaw = Flaw.PREFIX
     return SetCookie(line, name, value, head, attributes, flaw)
+
+
+def _is_unsafe(line: str) -> bool:
+    # Nearly every line is printable ASCII, which the built-in check sees at a tenth of the cost.
+    return not (line.isascii() and line.isprintable()) and _UNSAFE.search(line) is not None
 
 
 def _prefix_holds(name: str, attributes: Attributes) -> bool:
@@ -216,10 +220,10 @@ class _Reader:
 
     def _read_date(self, piece: str, value: str) -> None:
         match = _CLEAR_DATE.fullmatch(piece)
-        date = cookie_date(value)
-        self.clear &= match is not None and date is not None
-        if date:
-            self.dates.append(date)
+        end = cookie_date(value)
+        self.clear &= match is not None and end is not None
+        if end:
+            self.dates.append(end)
 
     def rest(self) -> str:
         kept, seen = [], set[str]()
@@ -235,6 +239,7 @@ def read_attributes(tail: str) -> Attributes:
     """Read what stands behind the first `;` of a line."""
     read = _Reader(tail)
     path = read.last.get("path", "")
+    longest = max(read.ages, default=None)
     return Attributes(
         ages=tuple(read.ages),
         dates=tuple(read.dates),
@@ -247,6 +252,7 @@ def read_attributes(tail: str) -> Attributes:
         domain=read.last.get("domain", "").removeprefix(".").lower(),
         path=path if path.startswith("/") else "",
         partitioned="partitioned" in read.last,
+        timeless=None if read.dates else Life(longest, longest, clear=read.clear),
     )
 
 
@@ -284,20 +290,21 @@ def cookie_date(text: str) -> datetime | None:
         year += 1900 if year >= 70 else 2000
     month = _MONTHS.index(found["month"][0]) + 1
     try:
-        date = datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
+        found_date = datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
-    return date if year >= 1601 else None
+    return found_date if year >= 1601 else None
 
 
 def imf_fixdate(moment: datetime) -> str:
     """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
     moment = moment.astimezone(UTC)
-    month = _MONTHS[moment.month - 1].title()
-    return (
-        f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} "
-        f"{moment.hour:02}:{moment.minute:02}:{moment.second:02} GMT"
-    )
+    return f"{_imf_day(moment.date())} {moment.hour:02}:{moment.minute:02}:{moment.second:02} GMT"
+
+
+@lru_cache(64)
+def _imf_day(day: date) -> str:
+    return f"{_DAYS[day.weekday()]}, {day.day:02} {_MONTHS[day.month - 1].title()} {day.year:04}"
 
 
 class CookiePair(NamedTuple):

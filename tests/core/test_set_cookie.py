@@ -116,7 +116,7 @@ def test_attributes():
     attributes = read_set_cookie(
         "a=b; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High"
     ).attributes
-    assert attributes[3:] == (
+    assert attributes[3:-1] == (
         "; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High",
         False,
         True,
