@@ -105,11 +105,13 @@ class Gate:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._vendors = {
-            id: _patterns(vendor.hosts) for id, vendor in registry.vendors.items() if vendor.hosts
-        }
-        self._always = _patterns((*registry.site.hosts, *registry.gating.allow))
-        self.mode = registry.gating.mode if self._vendors else "off"
+        vendors = {id: vendor.hosts for id, vendor in registry.vendors.items() if vendor.hosts}
+        self.mode = registry.gating.mode if vendors else "off"
+        gated = self.mode != "off"
+        self._vendors = {id: _patterns(hosts) for id, hosts in vendors.items() if gated}
+        # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
+        own = [host for host in registry.site.hosts if not host.startswith("[")]
+        self._always = _patterns((*own, *registry.gating.allow) if gated else ())
         self._gates_device = "device" in registry.purposes
         self._gates_advertising = "advertising" in registry.purposes
         self._opening = lru_cache(128)(self._open)

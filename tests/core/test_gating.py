@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -117,6 +118,11 @@ class TestThePolicyOfAVisitor:
         [policy] = values("Content-Security-Policy", answer(gate=gate))
         assert " shared.example " in policy
 
+    def test_a_site_at_an_address(self):
+        """An IPv6 address has no place in a policy, which names the page's own origin anyway."""
+        gate = Gate(replace(registry(allow=()), site=Site(hosts=("[::1]",))))
+        assert values("Content-Security-Policy", answer(gate=gate)) == [f"default-src 'self' {TAIL}"]
+
     def test_no_declared_host_no_change(self):
         """A registry without a vendor that has hosts changes nothing, whatever the mode."""
         headers = [HTML, ("Link", "<https://x.example/>; rel=preload"), ("Accept-CH", "DPR")]
@@ -169,6 +175,7 @@ class TestThePolicyOfAVisitor:
         """Nothing that would change the meaning of the policy gets into it."""
         with pytest.raises(ConfigurationError, match="is no host"):
             Gate(registry(allow=(host,)))
+        assert Gate(registry("off", allow=(host,))).mode == "off"
 
 
 class TestDocuments:
