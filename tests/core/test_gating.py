@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent_middleware.core.consent import NO_SIGNALS, Consent, Terms
@@ -16,6 +16,7 @@ from consent_middleware.core.registry import Basis, Gating, Purpose, Registry, S
 from consent_middleware.core.reports import MAX_REPORTS, Report, read_reports
 from consent_middleware.errors import ConfigurationError
 
+at_any_speed = settings(deadline=None)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PURPOSES = ("analytics", "advertising", "social", "device")
 TAIL = "'unsafe-inline' 'unsafe-eval' data: blob: filesystem:"
@@ -687,6 +688,7 @@ POLICIES = st.lists(st.lists(DIRECTIVES, max_size=5).map(";".join), min_size=1, 
 STANDINGS = st.sets(st.sampled_from(PURPOSES)).map(lambda granted: standing(*granted))
 
 
+@at_any_speed
 @given(lines=st.lists(POLICIES, max_size=2), given_standing=STANDINGS)
 def test_the_effective_policy_is_never_weaker(lines, given_standing):
     """What loads after us loaded before us and is nobody's who is refused; inline code is untouched."""
@@ -782,6 +784,7 @@ HEADERS = st.lists(
 )
 
 
+@at_any_speed
 @given(
     headers=HEADERS,
     recipient=st.builds(
@@ -805,6 +808,7 @@ def test_any_headers(headers, recipient, status, gate):
         assert once is headers
 
 
+@at_any_speed
 @given(links=st.lists(ANYTHING, max_size=4), given_standing=STANDINGS)
 def test_any_early_hints(links, given_standing):
     """Early hints of any form give no error, and filtering twice is the same as once."""
@@ -813,6 +817,7 @@ def test_any_early_hints(links, given_standing):
     assert GATE.early_hint_links(once, recipient) == once
 
 
+@at_any_speed
 @given(
     body=st.binary(max_size=200),
     type=st.sampled_from(["application/csp-report", "application/reports+json", "x"]),
