@@ -97,6 +97,7 @@ class Terms:
         self.uncovered_purposes = lru_cache(64)(self._uncovered_purposes)
         self.uncovered_vendors = lru_cache(64)(self._uncovered_vendors)
         self._steady = lru_cache(4096)(self._steady_standing)
+        self.allowed_vendors = lru_cache(64)(self._allowed_vendors)
 
     def _with_basis(self, basis: Basis) -> frozenset[str]:
         return frozenset(id for id, purpose in self.registry.purposes.items() if purpose.basis is basis)
@@ -110,6 +111,17 @@ class Terms:
         vendors = self.registry.vendors.values()
         return frozenset(
             v.id for v in vendors if v.since > version and self.by_consent.intersection(v.purposes)
+        )
+
+    def _allowed_vendors(
+        self, open_purposes: frozenset[str], refused: frozenset[str], uncovered: frozenset[str]
+    ) -> frozenset[str]:
+        """Vendors all of whose purposes are open, and that are not refused unless they are essential."""
+        return frozenset(
+            id
+            for id, vendor in self.registry.vendors.items()
+            if open_purposes.issuperset(vendor.purposes)
+            and (self.essential.issuperset(vendor.purposes) or not (id in refused or id in uncovered))
         )
 
     def refused_by_signal(self, signals: Signals) -> frozenset[str]:
@@ -268,14 +280,17 @@ class Standing:
             return False
         return rule.vendor not in choice.uncovered_vendors or purpose in terms.by_objection
 
+    def allowed_vendors(self) -> frozenset[str]:
+        """Vendors whose hosts may be reached: for all of their purposes, since a host cannot be half open."""
+        choice, nothing = self._choice, frozenset[str]()
+        refused = choice.refused_vendors if choice else nothing
+        return self._terms.allowed_vendors(
+            self.open_purposes, refused, choice.uncovered_vendors if choice else nothing
+        )
+
     def allows_vendor(self, id: str) -> bool:
-        """Whether a vendor's host may be reached: for all of its purposes; a host cannot be half open."""
-        vendor, choice, terms = self._terms.registry.vendors.get(id), self._choice, self._terms
-        if vendor is None or not self.open_purposes.issuperset(vendor.purposes):
-            return False
-        if choice is None or terms.essential.issuperset(vendor.purposes):
-            return True
-        return id not in choice.refused_vendors and id not in choice.uncovered_vendors
+        """Whether a vendor's host may be reached; an unknown vendor's may not."""
+        return id in self.allowed_vendors()
 
 
 def coarsened(consent: Consent, registry: Registry) -> Consent:

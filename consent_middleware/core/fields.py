@@ -1,0 +1,94 @@
+"""Reading of header fields that are lists: Link (RFC 8288) and structured fields (RFC 9651).
+
+What is kept of a field is kept as it was written, so these readers return slices of the text.
+"""
+
+import re
+from collections.abc import Callable
+
+_MEMBER = r'(?:[^,"<]++|"(?:[^"\\]|\\.)*+"|<[^<>]*+>)*+'
+_LIST = re.compile(rf"{_MEMBER}(?:,{_MEMBER})*+", re.DOTALL)
+_NEXT_MEMBER = re.compile(rf"(?:\A|,)({_MEMBER})", re.DOTALL)
+
+
+def members(value: str) -> list[str] | None:
+    """The parts of a list between commas outside quotes and angle brackets; None if one is not closed."""
+    return _NEXT_MEMBER.findall(value) if _LIST.fullmatch(value) else None
+
+
+def without_members(value: str, keeps: Callable[[str], bool]) -> str | None:
+    """A list with the members that are to be kept; None if none remain or it cannot be read."""
+    parts = members(value)
+    if parts is None:
+        return None
+    kept = [part for part in parts if keeps(part)]
+    return value if len(kept) == len(parts) else ",".join(kept).strip(" \t") or None
+
+
+_LINK = re.compile(r"<([^<>]*)>(.*)", re.DOTALL)
+_LINK_PARAMETER = re.compile(r';\s*([^\s=;]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?')
+LOADING_RELATIONS = frozenset(
+    {
+        "compression-dictionary",
+        "dns-prefetch",
+        "modulepreload",
+        "preconnect",
+        "prefetch",
+        "preload",
+        "prerender",
+        "stylesheet",
+    }
+)
+"""Relation types whose target a browser contacts unasked (HTML, section 4.6.8)."""
+
+
+def loaded_by_link(member: str) -> list[str]:
+    """The addresses that a browser contacts on account of one member of a Link field."""
+    link = _LINK.search(member)
+    if link is None:
+        return []
+    parameters = [(name.lower(), _unquoted(text)) for name, text in _LINK_PARAMETER.findall(link[2])]
+    relations = {token for name, text in parameters if name == "rel" for token in text.lower().split()}
+    if not relations & LOADING_RELATIONS:
+        return []
+    candidates = [text for name, text in parameters if name == "imagesrcset"]
+    return [link[1], *(word for text in candidates for word in re.split(r"[\s,]+", text) if word)]
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
+
+
+_BARE = (
+    r'(?:"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"'
+    r"|[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*+"
+    r"|-?[0-9]{1,12}\.[0-9]{1,3}|@?-?[0-9]{1,15}|\?[01]|:[A-Za-z0-9+/=]*+:"
+    r'|%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*+")'
+)
+_KEY = r"[a-z*][a-z0-9_.*-]*+"
+_PARAMETERS = rf"(?:; *{_KEY}(?:={_BARE})?)*+"
+_ITEM = _BARE + _PARAMETERS
+_INNER_LIST = rf"\( *+(?:{_ITEM}(?: ++{_ITEM})*+ *+)?\){_PARAMETERS}"
+_STRING_ITEM = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"')
+_DICTIONARY_MEMBER = rf"[ \t]*{_KEY}(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS})[ \t]*"
+_DICTIONARY = re.compile(rf"{_DICTIONARY_MEMBER}(?:,{_DICTIONARY_MEMBER})*+")
+_NEXT_PAIR = re.compile(rf"(?:\A|,)[ \t]*(({_KEY})(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS}))")
+
+
+def dictionary(value: str) -> list[tuple[str, str]] | None:
+    """The members of a structured dictionary as pairs of key and text; None if browsers discard the field.
+
+    All members, also those that a later one of the same key replaces (RFC 9651, section 4.2.2).
+    """
+    if not value.strip(" "):
+        return []
+    if not _DICTIONARY.fullmatch(value):
+        return None
+    return [(key, text) for text, key in _NEXT_PAIR.findall(value)]
+
+
+def string_item(text: str) -> str | None:
+    """The string at the start of a member's text, None if there is none."""
+    match = _STRING_ITEM.match(text)
+    return match and re.sub(r"\\(.)", r"\1", match[1])

@@ -1,0 +1,384 @@
+"""Third parties and the device: what the headers of a response let a browser reach and reveal.
+
+A server cannot filter another server's cookies, but it can keep the browser from going there. With `[gating]
+mode = "enforce"` a page loads only from itself, from the hosts of `[site]` and `[gating] allow`, and from
+the vendors that its visitor allows. The most specific declaration of a host says whose it is: where one
+vendor has `*.example.com` and another `cdn.example.com`, the latter is the second one's alone. If several
+declare the same, each must be allowed; and since a policy cannot subtract, an allowed `*.example.com` stays
+closed while a host below it is refused. `allow` and the site's own hosts are open whatever the vendors say.
+
+With `mode = "report"` a page gets the same policy in its reporting form and nothing else changes. Where no
+vendor has a host there is nothing to gate, whatever the mode.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .consent import Standing
+from .csp import HostPattern, Hosts, load_policy, narrowed
+from .device import (
+    ADVERTISING_REQUEST_HEADERS,
+    ADVERTISING_RESPONSE_HEADERS,
+    DEVICE_HINTS,
+    LOCATION_HEADERS,
+    fewer_hints,
+    shut_features,
+)
+from .fields import dictionary, loaded_by_link, string_item, without_members
+from .registry import Registry
+
+Headers = Sequence[tuple[str, str]]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DOCUMENTS = frozenset({"text/html", "application/xhtml+xml"})
+_SNIFFED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})
+_CODE = re.compile(
+    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml"
+)
+_WORKER_DESTINATIONS = frozenset({"serviceworker", "sharedworker", "worker"})
+_DOCUMENT_DESTINATIONS = _WORKER_DESTINATIONS | {
+    "",
+    "document",
+    "embed",
+    "fencedframe",
+    "frame",
+    "iframe",
+    "object",
+}
+
+
+@lru_cache(256)
+def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
+    """Whether a browser enforces the policy of a response of this type.
+
+    That is so for documents and for the scripts of workers (HTML, sections 7.5.1 and 10.2.4). HTML counts
+    however it was asked for, since a service worker or the browser's cache may show later what a script
+    fetched. XML (so SVG), scripts, and what a browser has to sniff (MIME Sniffing, section 7) count unless
+    `destination`, the `Sec-Fetch-Dest` of the request, says that it is for something else, such as an image
+    or a script element.
+    """
+    types = {part.partition(";")[0].strip().lower() for value in content_types for part in value.split(",")}
+    if types & _DOCUMENTS:
+        return True
+    doubtful = not types or any(
+        type in _SNIFFED or "/" not in type or _CODE.fullmatch(type) for type in types
+    )
+    return doubtful and destination.strip().lower() in _DOCUMENT_DESTINATIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """Who gets the answer: what gating must know of the request."""
+
+    standing: Standing
+    host: str = ""
+    """Its `Host`: with the port, if there is one."""
+    destination: str = ""
+    """Its `Sec-Fetch-Dest`, empty where there is none."""
+    withdrawn: bool = False
+    """Whether this visitor allowed device data before and does not now, so that hints are to be revoked."""
+    report_uri: str = ""
+    """The path that takes reports, with the prefix of the mount."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What one set of allowed vendors opens."""
+
+    policy: str
+    open: Hosts
+    refused: Hosts
+
+
+class Gate:
+    """The gate of one registry; build it once at start.
+
+    Raises:
+        ConfigurationError: a host of the registry cannot stand in a policy.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        vendors = {id: vendor.hosts for id, vendor in registry.vendors.items() if vendor.hosts}
+        self.mode = registry.gating.mode if vendors else "off"
+        gated = self.mode != "off"
+        self._vendors = {id: _patterns(hosts) for id, hosts in vendors.items() if gated}
+        # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
+        own = [host for host in registry.site.hosts if not host.startswith("[")]
+        self._always = _patterns((*own, *registry.gating.allow) if gated else ())
+        self._gates_device = "device" in registry.purposes
+        self._gates_advertising = "advertising" in registry.purposes
+        self._opening = lru_cache(128)(self._open)
+        self._governed = self._names()
+        self._read = self._governed | {"content-type", "location"}
+
+    def _names(self) -> frozenset[str]:
+        if self.mode != "enforce":
+            return frozenset()
+        names = {"content-security-policy", "content-security-policy-report-only", "link", "nel", "report-to"}
+        names |= {"reporting-endpoints", "speculation-rules"}
+        if self._gates_device:
+            names |= {"accept-ch", "critical-ch"}
+        if self._gates_advertising:
+            names |= ADVERTISING_RESPONSE_HEADERS
+        return frozenset(names)
+
+    def _open(self, allowed: frozenset[str]) -> _Opening:
+        refused = Hosts(p for id, patterns in self._vendors.items() if id not in allowed for p in patterns)
+        candidates = [p for id, patterns in self._vendors.items() if id in allowed for p in patterns]
+        patterns = dict.fromkeys((*self._always, *(p for p in candidates if not refused.within(p))))
+        return _Opening(load_policy(patterns), Hosts(patterns), refused)
+
+    def governs(self, status: int, headers: Headers, destination: str = "") -> bool:
+        """Whether what leaves depends on the visitor, so that no shared cache may keep it."""
+        if self.mode == "off":
+            return False
+        touched, document = self._survey(status, headers, destination)
+        return touched or document
+
+    def _survey(self, status: int, headers: Headers, destination: str) -> tuple[bool, bool]:
+        """Whether there is a header to judge, and whether this is a document that needs a policy."""
+        touched, located = False, False
+        types: list[str] = []
+        for name, value in headers:
+            key = _key(name)
+            if key in self._read:
+                touched |= key in self._governed
+                located |= key == "location"
+                if key == "content-type":
+                    types.append(value)
+        redirects = located and status in _REDIRECTS
+        return touched, not redirects and makes_document(tuple(types), destination)
+
+    def response_headers(self, status: int, headers: Headers, recipient: Recipient) -> Headers:
+        """The headers as this visitor may have them; the very same sequence where nothing is to be judged.
+
+        Filtering twice is the same as once.
+        """
+        if self.mode == "off":
+            return headers
+        touched, document = self._survey(status, headers, recipient.destination)
+        if not (touched or document):
+            return headers
+        opening = self._opening(recipient.standing.allowed_vendors().intersection(self._vendors))
+        if self.mode == "report":
+            address = quote(recipient.report_uri, safe="/%:~")
+            return _with(
+                headers, "Content-Security-Policy-Report-Only", f"{opening.policy}; report-uri {address}"
+            )
+        passage = _Passage(opening, recipient)
+        judged = self._judged(headers, passage)
+        judged = _combined(judged, "report-to", passage.report_to)
+        judged = _combined(judged, "nel", passage.nel)
+        if not document:
+            return judged
+        judged = self._device_answers(judged, recipient)
+        return _with(judged, "Content-Security-Policy", opening.policy)
+
+    def early_hint_links(self, links: Iterable[bytes], recipient: Recipient) -> list[bytes]:
+        """The Link values of a 103 answer (RFC 8297) without hints towards what is not open."""
+        if self.mode != "enforce":
+            return list(links)
+        passage = _Passage(
+            self._opening(recipient.standing.allowed_vendors().intersection(self._vendors)), recipient
+        )
+        kept = (passage.link(link.decode("latin-1")) for link in links)
+        return [link.encode("latin-1") for link in kept if link is not None]
+
+    def hidden_request_headers(self, standing: Standing) -> frozenset[str]:
+        """The request headers, in lower case, that the app is not to see."""
+        hidden = frozenset[str]()
+        if self.mode == "enforce":
+            if self._refuses_device(standing):
+                hidden |= DEVICE_HINTS | LOCATION_HEADERS
+            if self._refuses_advertising(standing):
+                hidden |= ADVERTISING_REQUEST_HEADERS
+        return hidden
+
+    def request_headers(self, headers: Headers, standing: Standing) -> Headers:
+        """The request headers without those that the app is not to see."""
+        hidden = self.hidden_request_headers(standing)
+        return [header for header in headers if _key(header[0]) not in hidden] if hidden else headers
+
+    def _refuses_device(self, standing: Standing) -> bool:
+        return self._gates_device and not standing.allows("device")
+
+    def _refuses_advertising(self, standing: Standing) -> bool:
+        return self._gates_advertising and not standing.allows("advertising")
+
+    def _judged(self, headers: Headers, passage: "_Passage") -> Headers:
+        """Each line that can be judged by itself."""
+        rules: dict[str, Callable[[str], str | None]] = dict(passage.rules)
+        if self._refuses_device(passage.recipient.standing):
+            rules["accept-ch"] = rules["critical-ch"] = fewer_hints
+        if self._refuses_advertising(passage.recipient.standing):
+            rules |= dict.fromkeys(ADVERTISING_RESPONSE_HEADERS, lambda _: None)
+        judged = ((name, rules.get(_key(name), str)(value)) for name, value in headers)
+        return [(name, value) for name, value in judged if value is not None]
+
+    def _device_answers(self, headers: Headers, recipient: Recipient) -> Headers:
+        """What a document says of features and hints."""
+        device, advertising = (
+            self._refuses_device(recipient.standing),
+            self._refuses_advertising(recipient.standing),
+        )
+        if device or advertising:
+            shut = partial(shut_features, device=device, advertising=advertising)
+            headers = _combined(headers, "permissions-policy", lambda values: [shut(values)])
+        if device and recipient.withdrawn and not any(_key(name) == "accept-ch" for name, _ in headers):
+            # Browsers keep hints per origin until told otherwise (Client Hints Infrastructure, section 2.2).
+            headers = [*headers, ("Accept-CH", "")]
+        return headers
+
+
+class _Passage:
+    """One response on its way to one visitor."""
+
+    __slots__ = ("_groups", "_host", "_opening", "recipient", "rules")
+
+    def __init__(self, opening: _Opening, recipient: Recipient) -> None:
+        self._opening, self.recipient = opening, recipient
+        self._host = HostPattern.parse(recipient.host)
+        self._groups = frozenset[str]()
+        self.rules: dict[str, Callable[[str], str | None]] = {
+            "content-security-policy": self._policy,
+            "content-security-policy-report-only": self._report_only,
+            "link": self.link,
+            "reporting-endpoints": self._endpoints,
+            "speculation-rules": self._speculation,
+        }
+
+    def opens(self, url: str) -> bool:
+        """Whether a browser may be sent to an address: relative, or one that the policy lets through."""
+        host = _host_of(url)
+        if isinstance(host, bool):
+            return host
+        return host == self._host or self._opening.open.cover(host)
+
+    def _unwanted(self, pattern: HostPattern) -> bool:
+        """Whether all that a source lets load belongs to refused vendors."""
+        # A registry names hosts, mostly without a port, and means the vendor at any.
+        asked = (pattern, pattern._replace(port=""))
+        refused, opened = self._opening.refused, self._opening.open
+        return any(map(refused.cover, asked)) and not any(map(opened.meet, asked))
+
+    def _policy(self, value: str) -> str:
+        return narrowed(value, self._unwanted, self.opens)
+
+    def _report_only(self, value: str) -> str:
+        return narrowed(value, lambda _: False, self.opens)
+
+    def link(self, value: str) -> str | None:
+        """A Link value without members that make a browser contact what is not open."""
+        return without_members(value, lambda member: all(map(self.opens, loaded_by_link(member))))
+
+    def _speculation(self, value: str) -> str | None:
+        return without_members(value, lambda member: self.opens(string_item(member) or ""))
+
+    def _endpoints(self, value: str) -> str | None:
+        pairs = dictionary(value)
+        kept = [text for _, text in pairs or () if self.opens(string_item(text.partition("=")[2]) or "")]
+        return value if pairs is None or len(kept) == len(pairs) else ", ".join(kept) or None
+
+    def report_to(self, values: list[str]) -> list[str]:
+        """The groups of Report-To; one left without an open endpoint is withdrawn: browsers keep them."""
+        groups = _json_list(values)
+        kept = [self._group(group) if isinstance(group, dict) else group for group in groups]
+        self._groups = frozenset(
+            str(group.get("group", "default"))
+            for group in kept
+            if isinstance(group, dict) and group.get("endpoints")
+        )
+        return values if kept == groups else [_json(group) for group in kept]
+
+    def _group(self, group: dict[str, Any]) -> dict[str, Any]:
+        endpoints = group.get("endpoints")
+        if not isinstance(endpoints, list):
+            return group
+        urls = [endpoint.get("url") if isinstance(endpoint, dict) else None for endpoint in endpoints]
+        kept = [e for e, url in zip(endpoints, urls, strict=True) if isinstance(url, str) and self.opens(url)]
+        if kept:
+            return group | {"endpoints": kept}
+        return group | {"endpoints": [], "max_age": 0}
+
+    def nel(self, values: list[str]) -> list[str]:
+        """Network error logging stays where this very answer shows that its reports go to an open host.
+
+        Browsers read the first element only and remember it (Network Error Logging, section 4.1): so it is
+        replaced by a withdrawal.
+        """
+        policy = next(iter(_json_list(values)), None)
+        if not isinstance(policy, dict) or "report_to" not in policy or policy["report_to"] in self._groups:
+            return values
+        return ['{"max_age":0}']
+
+
+def _patterns(hosts: Iterable[str]) -> tuple[HostPattern, ...]:
+    patterns = []
+    for host in hosts:
+        pattern = HostPattern.parse(host)
+        if pattern is None or pattern.port == "*":
+            raise ConfigurationError(
+                f"{host!r} is no host: write example.com, *.example.com or example.com:8443"
+            )
+        patterns.append(pattern)
+    return tuple(patterns)
+
+
+def _key(name: str) -> str:
+    return name.strip().lower()
+
+
+def _with(headers: Headers, name: str, value: str) -> Headers:
+    """The headers with this line, added last unless it is there."""
+    present = any(text == value and _key(other) == name.lower() for other, text in headers)
+    return headers if present else [*headers, (name, value)]
+
+
+def _combined(headers: Headers, key: str, rule: Callable[[list[str]], list[str]]) -> Headers:
+    """The headers with all lines of one field judged as a whole, as browsers combine them."""
+    lines = [(name, value) for name, value in headers if _key(name) == key]
+    values = [value for _, value in lines]
+    judged = rule(values)
+    if judged == values:
+        return headers
+    name = lines[0][0] if lines else key.title()
+    return [line for line in headers if _key(line[0]) != key] + [(name, value) for value in judged]
+
+
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_HIERARCHICAL = re.compile(r"(?:https?|wss?)://([^/?#]*)", re.IGNORECASE)
+
+
+def _host_of(url: str) -> HostPattern | bool:
+    """The host of an address; True if it is relative to the page, False if it cannot be told.
+
+    Cleaned as browsers do (URL, section 4.4): blanks at the ends, tabs and line ends anywhere, backslashes.
+    """
+    url = re.sub(r"[\t\n\r]", "", url.strip("".join(map(chr, range(33))))).replace("\\", "/")
+    if url.startswith("//"):
+        url = f"https:{url}"
+    elif not _ABSOLUTE.match(url):
+        return True
+    match = _HIERARCHICAL.match(url)
+    host = HostPattern.parse(match[1]) if match else None
+    return host or False
+
+
+def _json_list(values: list[str]) -> list[Any]:
+    """A field of JSON values separated by commas, empty if it is none (Network Reporting API, section 3)."""
+    try:
+        return msgspec.json.decode(f"[{','.join(values)}]".encode("latin-1"), type=list[Any])
+    except (ValueError, RecursionError):
+        return []
+
+
+def _json(value: Any) -> str:
+    # The octets of a header travel as latin-1 text.
+    return msgspec.json.encode(value).decode("latin-1")
