@@ -1,12 +1,12 @@
 """What must fit together across the keys of a registry file."""
 
-from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from consent_middleware import catalogue
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
-from consent_middleware.core.registry import CookieRule, classifier
+from consent_middleware.core.registry import CookieRule, classifier, octets
 
 from .findings import Findings, did_you_mean
 from .positions import Path
@@ -79,10 +79,16 @@ def covers(domain: str, host: str) -> bool:
 
 
 def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+    own = table_at(raw, "purposes")
     for id, purpose in file.purposes.items():
         path = ("purposes", id)
         _since(path, purpose.since, file, findings)
-        if not purpose.title and id in table_at(raw, "purposes") and not findings.spoilt(*path, "title"):
+        if (
+            id in own
+            and not purpose.title
+            and not findings.spoilt(*path)
+            and not findings.spoilt(*path, "title")
+        ):
             findings.suspicion(path, "has no title", f"visitors read {id!r}")
 
 
@@ -191,37 +197,40 @@ def _each(path: Path, value: str | list[str]) -> Iterable[tuple[Path, str]]:
 
 
 def _trackers(file: File, findings: Findings) -> None:
-    essential = [
-        (number, cookie.name)
-        for number, cookie in enumerate(file.cookies)
-        if cookie.name
-        and cookie.purpose in file.purposes
-        and file.purposes[cookie.purpose].basis == "essential"
-    ]
-    if not essential:
-        return
-    trackers = {entry["name"]: entry for entry in catalogue.trackers()}
-    classify = classifier(CookieRule(name=name, purpose=entry["purpose"]) for name, entry in trackers.items())
-    for number, name in essential:
-        match = classify(name.encode().decode("latin-1"))
-        known = (
-            match.name if match else next((t for t in trackers if name != "*" and embraces(name, t)), None)
-        )
-        if known:
-            tracker = trackers[known]
-            message = f"{name!r} is declared essential, but {known!r} is known from {tracker['vendor']}"
-            findings.suspicion(("cookies", number, "purpose"), message, f"usually {tracker['purpose']!r}")
+    essential = {id for id, purpose in file.purposes.items() if purpose.basis == "essential"}
+    for number, cookie in enumerate(file.cookies):
+        tracker = _tracker(cookie.name) if cookie.purpose in essential and cookie.name else None
+        if tracker:
+            known, vendor, purpose = tracker["name"], tracker["vendor"], tracker["purpose"]
+            message = f"{cookie.name!r} is declared essential, but {known!r} is known from {vendor}"
+            findings.suspicion(("cookies", number, "purpose"), message, f"usually {purpose!r}")
+
+
+def _tracker(name: str) -> catalogue.Table | None:
+    """The well-known tracker that a rule lets pass, if any: by its name, or by a pattern around it."""
+    classify, by_name = _known_trackers()
+    # Read as a name, a pattern is found within a wider pattern.
+    match = classify(octets(name))
+    if match:
+        return by_name[match.name]
+    # A lone star is suspected already.
+    within = (known for known in by_name if "*" in name and name != "*" and embraces(name, known))
+    return next((by_name[known] for known in within), None)
+
+
+@cache
+def _known_trackers() -> tuple[Callable[[str], CookieRule | None], dict[str, catalogue.Table]]:
+    by_name = {tracker["name"]: tracker for tracker in catalogue.trackers()}
+    return classifier(CookieRule(name=name, purpose="") for name in by_name), by_name
 
 
 def embraces(pattern: str, other: str) -> bool:
-    """Whether a pattern with a star takes in every name that the other name or pattern stands for."""
-    prefix, star, suffix = pattern.partition("*")
-    if not star:
-        return pattern == other
-    start, inner_star, end = other.partition("*")
-    if not inner_star:
-        return len(other) >= len(prefix + suffix) and other.startswith(prefix) and other.endswith(suffix)
-    return start.startswith(prefix) and end.endswith(suffix)
+    """Whether a pattern takes in every name that the other name or pattern stands for."""
+    prefix, _, suffix = pattern.partition("*")
+    start, star, end = other.partition("*")
+    if star:
+        return start.startswith(prefix) and end.endswith(suffix)
+    return len(other) >= len(prefix + suffix) and other.startswith(prefix) and other.endswith(suffix)
 
 
 def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:

@@ -165,7 +165,7 @@ def origin(value: str) -> Problem | None:
     if fits(ORIGIN, value) and not (port and rest.endswith(port)):
         return None
     match = re.match(ORIGIN, value.lower())
-    likely = match[0].removesuffix(port) if match and port else match[0] if match else ""
+    likely = match[0].removesuffix(_DEFAULT_PORTS.get(scheme.lower(), "")) if match else ""
     hint = f"did you mean {likely!r}?" if likely else 'as in "https://app.example.com"; there is no "*"'
     return Problem(f"{value!r} is not an origin", hint)
 

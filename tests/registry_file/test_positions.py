@@ -178,7 +178,22 @@ def test_every_key_has_the_line_that_holds_it(text):
             assert name.replace('"', '\\"') in split[line - 1] or name in split[line - 1]
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# only this", "a = 1", "[a]", "[[a]]"])
-def test_small_documents(text):
-    """The end of a document may come anywhere."""
-    assert set(locate(text)) == set(paths(tomllib.loads(text)))
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", {}),
+        ("\n", {}),
+        ("# only this", {}),
+        ("\n\na=1", {"a": 3}),
+        ("[a]", {"a": 1}),
+        ("[[a]]", {"a": 1, "a[0]": 1}),
+        ("a=[1,2]\nb=1", {"a": 1, "a[0]": 1, "a[1]": 1, "b": 2}),
+        ("a=[[1]]\nb=1", {"a": 1, "a[0]": 1, "a[0][0]": 1, "b": 2}),
+        ("a=[{}]\nb=1", {"a": 1, "a[0]": 1, "b": 2}),
+        ("a={b={c=1},d=2}\ne=1", {"a": 1, "a.b": 1, "a.b.c": 1, "a.d": 1, "e": 2}),
+        ("a={}#b\nb=''", {"a": 1, "b": 2}),
+    ],
+)
+def test_small_documents(text, lines):
+    """Nothing needs blanks around it, and the end of a document may come anywhere."""
+    assert {dotted(path): line for path, line in locate(text).items()} == lines

@@ -25,12 +25,14 @@ def compared(findings, expected):
 
 def test_every_mistake_is_found_with_its_line_and_nothing_else(bad):
     """Each bad file yields exactly the mistakes that it names itself, in the order of its lines."""
-    mistakes = examine(bad.path).mistakes
+    reading = examine(bad.path)
+    mistakes = reading.mistakes
     expected = bad.of("expect", "expect, reading only", "expect, syntax")
     assert compared(mistakes, expected) == ([], [])
     assert len(mistakes) == len(expected)
     assert [mistake.line for mistake in mistakes] == sorted(mistake.line for mistake in mistakes)
     assert {mistake.file for mistake in mistakes} == {str(bad.path)}
+    assert compared(reading.suspicions, bad.of("warn")) == ([], [])
 
 
 def test_a_bad_file_stops_the_start_with_all_mistakes_at_once(bad):
