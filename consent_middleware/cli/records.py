@@ -76,8 +76,11 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -
 
 @contextmanager
 def _progress(label: str, length: int | None = None) -> Iterator[Callable[[int], object]]:
+    bar: Any
+    # Without a length it counts; click wants one of the two.
+    source = iter(()) if length is None else None
     with click.progressbar(
-        length=length, label=label, file=sys.stderr, update_min_steps=1000, show_pos=True
+        source, length, label, file=sys.stderr, update_min_steps=1000, show_pos=True
     ) as bar:
         yield bar.update
 
