@@ -182,7 +182,10 @@ def test_purge_of_what_has_ended(tmp_path, run):
         )
     )
     audit.seal(store, past)
-    assert run("purge", "--retention", "5 years", "--dry-run").stdout == "1 ranges with 1 records would go\n"
+    registry = tmp_path / "cookies.toml"
+    assert run("purge", "--registry", registry).exit_code == 2
+    registry.write_text('[records]\nretention = "5 years"\n', encoding="utf-8")
+    assert run("purge", "--registry", registry, "--dry-run").stdout == "1 ranges with 1 records would go\n"
     assert store.count() == 1
     assert run("purge", "--retention", "5 years").stdout == "1 ranges with 1 records purged\n"
     assert store.count() == 0

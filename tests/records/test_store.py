@@ -1,12 +1,15 @@
 """The contract of every store: what is appended is there, once, unchanged, and found again."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from consent_middleware.core.periods import Period
 from consent_middleware.errors import ConfigurationError, RecordStoreError
 from consent_middleware.records import audit
 from consent_middleware.records.schema import MIGRATIONS
@@ -99,6 +102,7 @@ def test_tally(store, event, now):
     assert sorted(tally) == [("2026-11", "en", 2), ("2026-11", "fr", 1), ("2027-01", "en", 1)]
 
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "records.md"
 TABLES = ("consent_events", "consent_snapshots", "consent_ranges", "consent_seals")
 
 
@@ -187,3 +191,32 @@ def test_sqlite_flushes_every_commit(tmp_path, keys):
         ]
     assert pragmas == ["wal", 2, 1]
     store.close()
+
+
+def test_a_role_that_can_only_add(stores, empty_postgres, snapshot, event, now):
+    """With the grants of the documentation a site can append and read, an auditor seal and purge, no more."""
+    grants = re.findall(r"^GRANT [^;]+;", DOCUMENTATION.read_text(encoding="utf-8"), re.MULTILINE)
+    owner = stores(empty_postgres)
+    owner.save_snapshot(snapshot)
+    with owner.database.writing() as connection:
+        for role in ("site", "auditor"):
+            connection.exec_driver_sql(f"DROP ROLE IF EXISTS {role}")
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+            connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public TO {role}")
+        for grant in grants:
+            connection.exec_driver_sql(grant)
+    site, auditor = (stores(empty_postgres.replace("postgres@", f"{role}@")) for role in ("site", "auditor"))
+    made = event()
+    site.append(made)
+    assert site.latest(made.consent_id) == made
+    with pytest.raises(RecordStoreError, match="permission denied"):
+        audit.seal(site, now)
+    with pytest.raises(RecordStoreError, match="permission denied"):
+        auditor.append(event())
+    assert len(audit.seal(auditor, now)) == 1
+    audit.purge(auditor, Period.parse("1 year"), now + timedelta(days=800))
+    assert auditor.count() == 0
+    assert not list(audit.verify(auditor, audit.Verification()))
+    with owner.database.writing() as connection:
+        connection.exec_driver_sql("DROP OWNED BY site, auditor")
+        connection.exec_driver_sql("DROP ROLE site, auditor")
