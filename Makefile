@@ -29,6 +29,13 @@ bench: .make/installed
 soak: .make/installed
 	$(BIN)/python tests/soak/run.py --lines $(or $(LINES),200000)
 
+# Both take `RECORDS`, the URL of an empty store, and need minutes.
+crash: .make/installed
+	$(BIN)/python tests/records/crash.py --records $(or $(RECORDS),sqlite:///.make/crash.db) --rounds 200
+
+records-scale: .make/installed
+	$(BIN)/python benchmarks/records_scale.py --records $(or $(RECORDS),sqlite:///.make/scale.db)
+
 .make/installed: .make/dependencies $(SOURCES)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall .
 	@touch $@

@@ -23,6 +23,7 @@ from ..records.receipt import receipt
 from ..records.seals import Seal
 from ..records.store import RecordStore, open_store
 from ..records.transfer import consent_rates, export_csv, export_lines, take_in
+from ..registry_file import read_registry
 
 _T = TypeVar("_T")
 
@@ -76,8 +77,11 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -
 
 @contextmanager
 def _progress(label: str, length: int | None = None) -> Iterator[Callable[[int], object]]:
+    bar: Any
+    # Without a length it counts; click wants one of the two.
+    source = iter(()) if length is None else None
     with click.progressbar(
-        length=length, label=label, file=sys.stderr, update_min_steps=1000, show_pos=True
+        source, length, label, file=sys.stderr, update_min_steps=1000, show_pos=True
     ) as bar:
         yield bar.update
 
@@ -255,12 +259,20 @@ def stats(url: str, since: datetime | None, until: datetime | None, by: str, kin
 
 @command.command()
 @_url
-@click.option("--retention", type=_Period(), required=True, help='How long records are kept, "5 years".')
+@click.option(
+    "--registry",
+    type=click.Path(dir_okay=False),
+    default="cookies.toml",
+    show_default=True,
+    help="The registry whose [records] retention counts.",
+)
+@click.option("--retention", type=_Period(), help='How long records are kept, such as "5 years".')
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
-def purge(url: str, retention: Period, *, dry_run: bool) -> None:
+def purge(url: str, registry: str, retention: Period | None, *, dry_run: bool) -> None:
     """Remove the ranges of records sealed longer ago than the retention; their seals stay."""
     now = datetime.now(UTC)
     with _opened(url) as store:
+        retention = retention or read_registry(registry).records.retention
         going = audit.due(store.seals(), retention, now)
         if not dry_run:
             with _progress("Purging", sum(entry.records for entry in going)) as advance:

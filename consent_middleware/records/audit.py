@@ -21,9 +21,8 @@ from .schema import events, ranges, seals, snapshots
 from .seals import Finding, Seal, check_log
 from .signing import KeyRing
 from .snapshot import Snapshot
-from .store import RecordStore, last_seal, read_log
+from .store import RecordStore, last_seal, read_log, stream
 
-_BATCH = 1000
 _PURGE_BATCH = 5000
 _ROW = tuple(events.c[name] for name in COLUMNS)
 _ID, _KEY, _EXPIRES, _SNAPSHOT = (
@@ -89,7 +88,8 @@ def _close(store: RecordStore, now: datetime) -> list[int]:
 
 
 def _open_range(connection: Connection) -> int:
-    return connection.execute(select(func.max(ranges.c.number))).scalar_one()
+    number: int = connection.execute(select(func.max(ranges.c.number))).scalar_one()
+    return number
 
 
 def _seal_range(store: RecordStore, number: int, now: datetime, progress: Progress) -> Seal | None:
@@ -131,7 +131,7 @@ def _rows(connection: Connection, number: int | None = None) -> Iterator[Row]:
     query = select(*_ROW).order_by(events.c.range_no, events.c.record_id)
     if number is not None:
         query = query.where(events.c.range_no == number)
-    return map(tuple, connection.execution_options(yield_per=_BATCH).execute(query))
+    return stream(connection, query)
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ def verify(
             if number not in purged:
                 yield from _judge(number, tally, sealed.get(number), number in unsealed, result)
         for number in sorted(sealed.keys() - seen):
-            yield from _judge(number, _Tally(store.keys), sealed[number], False, result)
+            yield from _judge(number, _Tally(store.keys), sealed[number], number in unsealed, result)
         yield from _check_snapshots(connection, shown)
 
 
@@ -208,7 +208,7 @@ def _judge(
 
 
 def _check_snapshots(connection: Connection, shown: set[str]) -> Iterator[Finding]:
-    for hash, body in connection.execute(select(snapshots.c.hash, snapshots.c.body)):
+    for hash, body in stream(connection, select(snapshots.c.hash, snapshots.c.body), batch=1):
         if Snapshot.of_body(body).hash != hash:
             yield Finding("snapshot", f"the registry snapshot {hash} was changed")
         shown.discard(hash)

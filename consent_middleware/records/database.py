@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, literal, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -23,7 +33,7 @@ _BUSY_SECONDS = 5
 _NETWORK_MILLISECONDS = 10_000
 _DRAIN_SECONDS = 60
 # Advisory locks share one space per database; a store takes its corner of it from its own table.
-_SPACE = literal_column("'consent_events'::regclass::oid::int4")
+_SPACE: ColumnElement[int] = literal_column("'consent_events'::regclass::oid::int4")
 _SEALING = -1
 _MIGRATING = 0x434F4E53454E5453
 
@@ -74,7 +84,9 @@ class Sqlite(Database):
     def __init__(self, url: URL) -> None:
         if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
             raise ConfigurationError(f"records: {url} is kept in memory, which proves nothing; name a file")
-        self.engine = create_engine(url, pool_timeout=_BUSY_SECONDS, connect_args={"timeout": _BUSY_SECONDS})
+        self.engine = create_engine(
+            url, pool_timeout=_BUSY_SECONDS, connect_args=_unless_given(url, timeout=_BUSY_SECONDS)
+        )
         event.listen(self.engine, "connect", _connected)
         event.listen(self.engine, "begin", _begin)
 
@@ -85,6 +97,7 @@ class Sqlite(Database):
         return connection.execution_options(consent_writes=True)
 
     def claim(self, connection: Connection) -> int:
+        """The open range: nobody else writes."""
         return _open_range(connection)
 
     def drain(self, range_no: int) -> None:
@@ -104,7 +117,7 @@ def _connected(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A reader that turns writer can fail at once when another wrote in between; a writer from the start waits.
+    # A reader that turns writer fails at once when another wrote in between; a writer from the start waits.
     writes = connection.get_execution_options().get("consent_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -114,13 +127,13 @@ class Postgresql(Database):
 
     def __init__(self, url: URL) -> None:
         # Without these a lost network would hold a visitor's request for many minutes.
-        patience = {"connect_timeout": _BUSY_SECONDS, "tcp_user_timeout": _NETWORK_MILLISECONDS}
+        patience = _unless_given(url, connect_timeout=_BUSY_SECONDS, tcp_user_timeout=_NETWORK_MILLISECONDS)
         self.engine = create_engine(
             url,
             pool_pre_ping=True,
             pool_timeout=_BUSY_SECONDS,
             isolation_level="READ COMMITTED",
-            connect_args={key: value for key, value in patience.items() if key not in url.query},
+            connect_args=patience,
         )
         self._range = 1
 
@@ -131,29 +144,34 @@ class Postgresql(Database):
         return connection
 
     def claim(self, connection: Connection) -> int:
+        """The open range, under a shared lock on it."""
         while True:
             claimed = self._range
             held = func.pg_try_advisory_xact_lock_shared(_SPACE, claimed)
             locked = connection.execute(select(_patience(_BUSY_SECONDS), held)).one()[1]
-            # Looked up after the lock is held, by a statement of its own and so in a newer snapshot: either the
-            # range is still the open one and its closer will wait for us, or it is not and we go on.
+            # Looked up after the lock is held, by a statement of its own and so in a newer snapshot: either
+            # the range is still the open one and its closer will wait for us, or it is not and we go on.
             self._range = _open_range(connection)
             if locked and self._range == claimed:
                 return claimed
 
     def drain(self, range_no: int) -> None:
+        """Wait for the shared locks on the range."""
         with self.writing() as connection:
             connection.execute(select(_patience(_DRAIN_SECONDS)))
             connection.execute(select(func.pg_advisory_xact_lock(_SPACE, range_no)))
 
     def alone(self, connection: Connection, *, migrating: bool = False) -> None:
+        """Hold the lock that only sealers (or migrations) take."""
         lock = func.pg_advisory_xact_lock
         connection.execute(select(lock(_MIGRATING) if migrating else lock(_SPACE, _SEALING)))
 
 
 def _patience(seconds: int) -> Any:
-    """How long a transaction waits for locks. Not for its statements: a commit that waits for a standby must
-    not be cut short, since PostgreSQL then reports success without it.
+    """How long a transaction waits for locks.
+
+    Not for its statements: a commit that waits for a standby must not be cut short, since PostgreSQL then
+    reports success without it.
     """
     return func.set_config("lock_timeout", f"{seconds}s", literal(value=True))
 
@@ -172,8 +190,13 @@ def connect(url: str) -> Database:
         raise ConfigurationError(f"records: {error}; install the extra `postgres`") from error
 
 
+def _unless_given(url: URL, **arguments: int) -> dict[str, int]:
+    return {name: value for name, value in arguments.items() if name not in url.query}
+
+
 def _open_range(connection: Connection) -> int:
-    return connection.execute(select(func.max(ranges.c.number))).scalar_one()
+    number: int = connection.execute(select(func.max(ranges.c.number))).scalar_one()
+    return number
 
 
 @contextmanager

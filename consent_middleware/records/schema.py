@@ -4,7 +4,7 @@ Append-only is the database's rule as well: triggers refuse to change anything, 
 the records of a range whose purge is in the signed log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import Column, Connection, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
@@ -84,39 +84,31 @@ def _create(connection: Connection, now: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _sqlite_triggers() -> list[str]:
-    statements = []
+def _sqlite_triggers() -> Iterator[str]:
     for table, same in _KEYS.items():
         refusal = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
         unless = f"WHEN NOT {_PURGED}" if table == "consent_events" else ""
+        yield f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refusal}"
+        yield f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {unless} {refusal}"
         # INSERT OR REPLACE deletes without asking the delete trigger, so it is refused before.
-        statements += [
-            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {refusal}",
-            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {unless} {refusal}",
-            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
-            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) {refusal}",
-        ]
-    return statements
+        exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608 - from the table above
+        yield f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {exists} {refusal}"
 
 
-def _postgresql_triggers() -> list[str]:
+def _postgresql_triggers() -> Iterator[str]:
     # The search path is frozen, so that no temporary table can stand in for the log.
     function = "RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS"
-    refuse = "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only', ERRCODE = 'insufficient_privilege';"
-    statements = [
-        f"CREATE FUNCTION consent_refuse() {function} $$ BEGIN {refuse} END $$",
-        f"CREATE FUNCTION consent_refuse_unless_purged() {function} "
-        f"$$ BEGIN IF {_PURGED} THEN RETURN OLD; END IF; {refuse} END $$",
-        "CREATE TRIGGER consent_events_no_delete BEFORE DELETE ON consent_events "
-        "FOR EACH ROW EXECUTE FUNCTION consent_refuse_unless_purged()",
-    ]
+    message = "TG_TABLE_NAME || ' is append-only'"
+    refuse = f"RAISE EXCEPTION USING MESSAGE = {message}, ERRCODE = 'insufficient_privilege';"
+    allow = f"IF {_PURGED} THEN RETURN OLD; END IF;"
+    yield f"CREATE FUNCTION consent_refuse() {function} $$ BEGIN {refuse} END $$"
+    yield f"CREATE FUNCTION consent_refuse_unless_purged() {function} $$ BEGIN {allow} {refuse} END $$"
+    each_row = "FOR EACH ROW EXECUTE FUNCTION consent_refuse_unless_purged()"
+    yield f"CREATE TRIGGER consent_events_no_delete BEFORE DELETE ON consent_events {each_row}"
     for table in _KEYS:
         acts = "UPDATE OR TRUNCATE" if table == "consent_events" else "UPDATE OR DELETE OR TRUNCATE"
-        statements.append(
-            f"CREATE TRIGGER {table}_append_only BEFORE {acts} ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION consent_refuse()"
-        )
-    return statements
+        each = f"BEFORE {acts} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION consent_refuse()"
+        yield f"CREATE TRIGGER {table}_append_only {each}"
 
 
 MIGRATIONS: tuple[Callable[[Connection, str], None], ...] = (_create,)

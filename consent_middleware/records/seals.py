@@ -39,21 +39,22 @@ class Seal:
     def signed(self, keys: KeyRing) -> "Seal":
         """The entry with its MAC."""
         entry = replace(self, key_id=keys.signing)
-        return replace(entry, mac=keys.sign(entry._content))
+        return replace(entry, mac=keys.sign(entry.content))
 
     @property
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """The octets that the MAC covers."""
         # The word keeps a seal's MAC from ever being that of a record.
         return canonical(("seal-log", *(getattr(self, field.name) for field in fields(self)[:-1])))
 
     @property
     def digest(self) -> str:
         """The hash by which the next entry refers to this one."""
-        return hashlib.sha256(self._content + self.mac.encode()).hexdigest()
+        return hashlib.sha256(self.content + self.mac.encode()).hexdigest()
 
     def verifies(self, keys: KeyRing) -> bool | None:
         """Whether the MAC is right; None if its key is not known."""
-        return keys.verifies(self._content, self.key_id, self.mac)
+        return keys.verifies(self.content, self.key_id, self.mac)
 
     def to_json_line(self) -> str:
         """One line of JSON, to be kept where the owner of the database cannot reach it."""

@@ -5,6 +5,7 @@ any number of processes and machines may write at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -100,7 +101,7 @@ class RecordStore:
         return hash in self._saved
 
     def log_line(self, event: ConsentEvent) -> str:
-        """The event as one signed line of JSON, for the log when it cannot be stored; `import` takes it in."""
+        """The event as one signed line of JSON, for the log when it cannot be stored; for `import`."""
         return Record.signed(event, 0, self.keys).to_json_line()
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
@@ -173,7 +174,8 @@ class RecordStore:
         self.prepare()
         with self.database.reading() as connection:
             query = _between(select(func.count()).select_from(events), since, until)
-            return connection.execute(query).scalar_one()
+            count: int = connection.execute(query).scalar_one()
+        return count
 
     def tally(
         self, period: int, since: datetime | None = None, until: datetime | None = None
@@ -198,11 +200,17 @@ class RecordStore:
     def _stream(self, query: Select[Any], batch: int = _BATCH) -> Iterator[tuple[Any, ...]]:
         self.prepare()
         with self.database.reading() as connection:
-            yield from map(tuple, connection.execution_options(yield_per=batch).execute(query))
+            yield from stream(connection, query, batch)
 
     def close(self) -> None:
         """Close the connections."""
         self.database.close()
+
+
+def stream(connection: Connection, query: Select[Any], batch: int = _BATCH) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, never more than a batch of them in memory."""
+    with closing(connection.execution_options(yield_per=batch).execute(query)) as result:
+        yield from map(tuple, result)
 
 
 def read_log(connection: Connection) -> tuple[Seal, ...]:
@@ -214,7 +222,7 @@ def read_log(connection: Connection) -> tuple[Seal, ...]:
 def last_seal(connection: Connection) -> Seal | None:
     """The newest entry of the log."""
     newest = connection.execute(select(seals).order_by(seals.c.number.desc()).limit(1)).mappings().first()
-    return newest and Seal(**newest)
+    return Seal(**newest) if newest else None
 
 
 def _record(row: Any) -> Record:
@@ -237,7 +245,8 @@ def _lost(error: RecordStoreError) -> bool:
 def _version(connection: Connection) -> int:
     if not inspect(connection).has_table(versions.name):
         return 0
-    return connection.execute(select(func.max(versions.c.version))).scalar_one()
+    version: int = connection.execute(select(func.max(versions.c.version))).scalar_one()
+    return version
 
 
 def _migrate(database: Database) -> None:

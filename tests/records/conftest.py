@@ -1,5 +1,6 @@
 """One store per test, on SQLite and on a private PostgreSQL server."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine
 
 from consent_middleware.core.consent import Consent, Terms
 from consent_middleware.core.periods import Period
@@ -19,6 +20,7 @@ from consent_middleware.records.snapshot import snapshot_of
 from consent_middleware.records.store import open_store
 
 NOW = datetime(2026, 11, 23, 9, 30, 0, 250_000, tzinfo=UTC)
+_FACTS = inspect.signature(make_event).parameters
 KEYS = ("a key that signs all records", "the key of last year, kept")
 
 
@@ -38,12 +40,12 @@ def postgres():
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is not installed")
         pytest.skip("PostgreSQL is not installed")
-    # A socket's path must be short, and root may not run the server.
+    # A socket's path must be short, and root may not run the server. What is killed here are clients, never the
+    # machine: the server need not flush.
     home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     if user:
         shutil.chown(home, "postgres", "postgres")
-    # A tamper-proof order must not hang on the locale of the database: this one sorts by language.
     setup = [
         programs / "initdb",
         "-D",
@@ -57,7 +59,7 @@ def postgres():
         "--no-sync",
     ]
     subprocess.run([*setup, "--locale=C.UTF-8"], check=True, capture_output=True, cwd=home, **user)
-    options = f"-k {home} -c listen_addresses='' -c max_connections=60"
+    options = f"-k {home} -c listen_addresses='' -c max_connections=60 -c fsync=off"
     control = [programs / "pg_ctl", "-D", home / "data", "-w"]
     subprocess.run(
         [*control, "-l", home / "log", "-o", options, "start"],
@@ -80,26 +82,18 @@ def url(request, tmp_path):
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/consent.db"
-    return request.getfixturevalue("new_postgres_database")()
+    return request.getfixturevalue("empty_postgres")
 
 
 @pytest.fixture
-def new_postgres_database(postgres):
-    """Makes an empty database on the server; all are dropped at the end."""
-    names = []
+def empty_postgres(postgres):
+    """The server's database, empty: cheaper than a new one for each test."""
     server = create_engine(postgres, isolation_level="AUTOCOMMIT")
-
-    def make():
-        names.append(f"test_{os.urandom(6).hex()}")
-        with server.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {names[-1]}")
-        return make_url(postgres).set(database=names[-1]).render_as_string(hide_password=False)
-
-    yield make
     with server.connect() as connection:
-        for name in names:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
     server.dispose()
+    return postgres
 
 
 @pytest.fixture
@@ -143,7 +137,7 @@ def registry():
         purposes={
             "essential": Purpose(id="essential", title=Text.of("Essential"), basis=Basis.ESSENTIAL),
             "analytics": Purpose(
-                id="analytics", title=Text.of({"en": "Audience", "fr": "Mesure d’audience"})
+                id="analytics", title=Text.of({"en": "Audience", "fr": "Mesure d'audience"})
             ),
             "advertising": Purpose(id="advertising", title=Text.of("Advertising"), sale=True, since=2),
             "counting": Purpose(id="counting", title=Text.of("Counting"), basis=Basis.OBJECTION),
@@ -174,23 +168,24 @@ def snapshot(registry):
 
 @pytest.fixture(scope="session")
 def event(terms, snapshot):
-    """Makes the event of an ordinary choice; what is given as keyword replaces what it has."""
+    """Makes the event of an ordinary choice; keywords replace facts, or else fields of the event."""
     numbers = iter(range(1, 10_000_000))
 
     def make(**changes):
         number = next(numbers)
-        made = make_event(
-            record_id=uuid7(NOW, number.to_bytes(10, "big")),
-            consent=Consent(decided_at=NOW, version=2, purposes=("analytics",), id=f"consent-{number}"),
-            terms=terms,
-            snapshot=snapshot.hash,
-            source=Source.BANNER,
-            action=Act.SAVE,
-            token=f"token-{number}",
-            now=NOW,
-            host="www.example.com",
-            language="en",
-        )
-        return replace(made, **changes)
+        facts = {
+            "record_id": uuid7(NOW, number.to_bytes(10, "big")),
+            "consent": Consent(decided_at=NOW, version=2, purposes=("analytics",), id=f"consent-{number}"),
+            "terms": terms,
+            "snapshot": snapshot.hash,
+            "source": Source.BANNER,
+            "action": Act.SAVE,
+            "token": f"token-{number}",
+            "now": NOW,
+            "host": "www.example.com",
+            "language": "en",
+        }
+        known = {name: changes.pop(name) for name in tuple(changes) if name in _FACTS}
+        return replace(make_event(**facts | known), **changes)
 
     return make

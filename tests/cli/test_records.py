@@ -1,0 +1,230 @@
+"""`consent-middleware records`, as people and cron call it."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from consent_middleware.cli import main
+from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.registry import Purpose, Registry, Text
+from consent_middleware.records import audit
+from consent_middleware.records.event import Act, Source, make_event, uuid7
+from consent_middleware.records.snapshot import snapshot_of
+from consent_middleware.records.store import open_store
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+KEY = "a-key-of-the-command-line"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store with one grant and one refusal."""
+    store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
+    terms = Terms(Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))}))
+    snapshot = snapshot_of(terms.registry, "templates")
+    store.save_snapshot(snapshot)
+    for number, purposes in enumerate([("analytics",), ()]):
+        id = "some-visitor" if purposes else None
+        consent = Consent(decided_at=NOW, version=1, purposes=purposes, id=id)
+        moment = NOW + timedelta(seconds=number)
+        store.append(
+            make_event(
+                record_id=uuid7(moment, bytes(10)),
+                consent=consent,
+                terms=terms,
+                snapshot=snapshot.hash,
+                source=Source.BANNER,
+                action=Act.SAVE,
+                token="t",
+                now=moment,
+                host="www.example.com",
+                language="en",
+            )
+        )
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs one command of the group; the result has `exit_code`, `stdout` and `stderr`."""
+    environment = {"CONSENT_RECORDS": f"sqlite:///{tmp_path}/consent.db", "CONSENT_SECRET_KEYS": f"new {KEY}"}
+    return lambda *arguments, **more: CliRunner(env=environment | more).invoke(
+        main, ["records", *map(str, arguments)]
+    )
+
+
+def test_show(store, run):
+    """A record is shown to people with all that it holds, to machines as JSON, to visitors as a receipt."""
+    shown = run("show", "some-visitor")
+    assert shown.exit_code == 0
+    assert "given (dpv:ConsentGiven)" in shown.stdout
+    assert "MAC       right" in shown.stdout
+    assert (
+        json.loads(run("show", "some-visitor", "--json").stdout)["consent_record"]["host"]
+        == "www.example.com"
+    )
+    assert json.loads(run("show", "some-visitor", "--receipt").stdout)["@type"] == "dpv:ConsentReceipt"
+    missing = run("show", "nobody")
+    assert (missing.exit_code, "nobody" in missing.stderr) == (1, True)
+
+
+def test_export_and_import(store, run, tmp_path):
+    """What is exported can be imported elsewhere; a line that is refused is named and makes the status 1."""
+    file = tmp_path / "export.jsonl"
+    assert run("export", "-o", file).exit_code == 0
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert "2 taken in, 0 known" in run("import", file, "--records", other).stdout
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('{"consent_record":{}}\n')
+    again = run("import", file, "--records", other)
+    assert (again.exit_code, "2 known" in again.stdout) == (1, True)
+    assert "export.jsonl:4:" in again.stderr
+    table = run("export", "--format", "csv", "--since", "2026-11-23T09:30:01").stdout.splitlines()
+    assert len(table) == 2
+
+
+def test_seal_and_verify(store, run, tmp_path):
+    """A seal is printed as a line that verify takes; verify ends with 0, or with 1 where something is found."""
+    sealed = run("seal")
+    assert (sealed.exit_code, json.loads(sealed.stdout)["records"]) == (0, 2)
+    assert run("seal").stdout == ""
+    kept = tmp_path / "seals"
+    kept.write_text(sealed.stdout, encoding="utf-8")
+    fine = run("verify", "--seal", kept)
+    assert (fine.exit_code, "no findings; 2 records proven" in fine.stdout) == (0, True)
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER consent_events_no_update")
+        connection.exec_driver_sql("UPDATE consent_events SET host = 'x'")
+    found = run("verify")
+    assert (found.exit_code, found.stdout.count("changed: range 1")) == (1, 2)
+    lines = [json.loads(line) for line in run("verify", "--json").stdout.splitlines()]
+    assert (lines[0]["kind"], lines[-1]["findings"]) == ("changed", 2)
+
+
+def test_what_does_not_verify_is_sealed_with_status_1(store, run):
+    """Cron hears of records that do not verify when they are sealed."""
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER consent_events_no_update")
+        connection.exec_driver_sql("UPDATE consent_events SET host = 'x'")
+    sealed = run("seal")
+    assert (sealed.exit_code, "2 records do not verify" in sealed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"CONSENT_RECORDS": "sqlite:////nonexistent/consent.db"},
+        {"CONSENT_RECORDS": "mysql://x"},
+        {"CONSENT_RECORDS": None},
+        {"CONSENT_SECRET_KEYS": ""},
+    ],
+)
+def test_what_cannot_run_ends_with_2(store, run, change):
+    """Without a store or a key verify cannot run: status 2, which is not "something was found"."""
+    assert run("verify", **change).exit_code == 2
+
+
+def test_a_seal_file_that_is_none(store, run, tmp_path):
+    """A file of seals that holds something else is an error, not a finding."""
+    (tmp_path / "seals").write_text("no seal\n", encoding="utf-8")
+    assert run("verify", "--seal", tmp_path / "seals").exit_code == 2
+
+
+def test_stats(store, run):
+    """The consent rate per purpose, as a table, JSON and CSV."""
+    assert "0.5" in run("stats").stdout
+    (row,) = json.loads(run("stats", "--format", "json", "--by", "year").stdout)
+    assert row == {
+        "time": "2026",
+        "language": "en",
+        "purpose": "analytics",
+        "granted": 1,
+        "refused": 1,
+        "rate": 0.5,
+    }
+    assert run("stats", "--format", "csv").stdout.splitlines()[1] == "2026-11,en,analytics,1,1,0.5"
+
+
+def test_purge(store, run):
+    """A purge says beforehand what would go, and then lets it go."""
+    audit.seal(store, NOW - timedelta(days=4000))
+    assert "0 ranges" in run("purge", "--retention", "50 years").stdout
+    assert run("purge", "--retention", "for ever").exit_code == 2
+    with store.database.reading() as connection:
+        assert (
+            connection.exec_driver_sql("SELECT max(ends) FROM consent_seals").scalar().startswith("2027-12")
+        )
+
+
+def test_purge_of_what_has_ended(tmp_path, run):
+    """Once retention and validity are over, dry run and purge agree on what goes."""
+    store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
+    past = datetime(2015, 1, 1, tzinfo=UTC)
+    terms = Terms(Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))}))
+    snapshot = snapshot_of(terms.registry, "templates")
+    store.save_snapshot(snapshot)
+    consent = Consent(decided_at=past, version=1)
+    store.append(
+        make_event(
+            record_id=uuid7(past, bytes(10)),
+            consent=consent,
+            terms=terms,
+            snapshot=snapshot.hash,
+            source=Source.BANNER,
+            action=Act.REJECT_ALL,
+            token="t",
+            now=past,
+        )
+    )
+    audit.seal(store, past)
+    registry = tmp_path / "cookies.toml"
+    assert run("purge", "--registry", registry).exit_code == 2
+    registry.write_text('[records]\nretention = "5 years"\n', encoding="utf-8")
+    assert run("purge", "--registry", registry, "--dry-run").stdout == "1 ranges with 1 records would go\n"
+    assert store.count() == 1
+    assert run("purge", "--retention", "5 years").stdout == "1 ranges with 1 records purged\n"
+    assert store.count() == 0
+    assert run("verify").exit_code == 0
+    store.close()
+
+
+def test_migrate(run):
+    """Migrating says from which version to which."""
+    assert run("migrate").stdout == "version 0 -> 1\n"
+    assert run("migrate").stdout == "version 1 -> 1\n"
+
+
+def test_help_needs_nothing():
+    """The list of commands is there without SQLAlchemy; calling one that needs it says what to install."""
+    blocked = "import sys; sys.modules['sqlalchemy'] = None; from consent_middleware.cli import main; main()"
+    listed = subprocess.run(
+        [sys.executable, "-c", blocked, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "records" in listed.stdout
+    called = subprocess.run(
+        [sys.executable, "-c", blocked, "records"], capture_output=True, text=True, check=False
+    )
+    assert (called.returncode, "consent-middleware[records]" in called.stderr) == (1, True)
+
+
+def test_module_can_be_run():
+    """`python -m consent_middleware` is the command line."""
+    run = subprocess.run(
+        [sys.executable, "-m", "consent_middleware", "--help"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("Usage: consent-middleware")
+
+
+def test_the_core_loads_no_sqlalchemy():
+    """The values that offers and records share load no SQLAlchemy, no click."""
+    code = (
+        "import sys, consent_middleware.records.event, consent_middleware.records.snapshot,"
+        " consent_middleware.records.receipt; print({'sqlalchemy', 'click'} & sys.modules.keys())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
