@@ -372,7 +372,9 @@ class Chromium(Engine):
         if cookies:
             self.cdp.send("Network.clearBrowserCookies")
         for cookie in cookies:
-            name, value = (cookie[key].encode().decode("latin-1") for key in ("name", "value"))
+            name, value = (
+                cookie[key].encode(errors="surrogatepass").decode("latin-1") for key in ("name", "value")
+            )
             yield cookie["domain"], Stored(name, value, None if cookie["session"] else cookie["expires"])
 
 
@@ -408,7 +410,7 @@ class WebKitGtk(Engine):
         self.process.stdin.flush()
         found: list[list[Stored]] = [[] for _ in lines]
         for number, name, value, expires in json.loads(self.process.stdout.readline()):
-            octets = (text.encode().decode("latin-1") for text in (name, value))
+            octets = (text.encode(errors="surrogatepass").decode("latin-1") for text in (name, value))
             found[number].append(Stored(*octets, expires))
         return found
 

@@ -19,6 +19,7 @@ DECLARED = (
     "session", "sessionid", "csrftoken", "PHPSESSID", "__Host-basket", "lang", "__Secure-pref",
     "caf\xc3\xa9", "dark_theme", "_theme", "_ga", "_ga_", "_ga_ABC123", "_gid", "ab_7_x", "_pk_id.1.1fff",
     "_pk_ses.1.1fff", "IDE", "fr",
+    "app_1", "app_ads", "x_ok", "ads_ok",
 )  # fmt: skip
 NEARLY = (
     "_GA", "%5Fga", '"_ga"', "_ga[0]", "_g", "_ga x", "Session", "SESSIONID", "__host-basket",
@@ -250,20 +251,21 @@ class Grammar:
         if rng.random() < 0.06:
             digits = rng.choice(LONG_NUMBERS)
             return rng.choice(("0", "9", "63072000", "-9")).rjust(digits, rng.choice("0019"))
-        if rng.random() < 0.2:
+        if rng.random() < 0.35:
             return str(int(rng.choice(AHEAD) * 86_400) + rng.randint(-3, 3))
         return rng.choice(NUMBERS)
 
     def date(self) -> str:
         rng = self.random
         kind = rng.random()
-        if kind < 0.3:
+        if kind < 0.2:
             return rng.choice(NO_DATES)
-        if kind < 0.4:
+        if kind < 0.3:
             return rng.choice(EPOCH)
+        formats = FORMATS[:3] if kind < 0.6 else FORMATS
         try:
             moment = self.now + timedelta(days=rng.choice(AHEAD), seconds=rng.randint(-3, 3))
-            text = moment.strftime(rng.choice(FORMATS))
+            text = moment.strftime(rng.choice(formats))
         except (OverflowError, ValueError):
             return rng.choice(NO_DATES)
         if rng.random() < 0.06:
