@@ -45,7 +45,12 @@ class ConsentMiddleware:
         exchange = Exchange(self.policy, request)
 
         async def send_judged(message: Message) -> None:
-            if message["type"] in _WITH_HEADERS:
+            if message["type"] == "http.response.early_hint" and exchange.gates:
+                links = exchange.early_hints(message["links"])
+                if not links:
+                    return
+                message = {**message, "links": links}
+            elif message["type"] in _WITH_HEADERS:
                 if exchange.is_unsettled:
                     await asyncio.to_thread(exchange.settle)
                 message = self._judged(message, exchange)
@@ -57,6 +62,8 @@ class ConsentMiddleware:
         inner = {**scope, KEY: exchange.consent}
         if request.cookie:
             _hide_cookies(inner, exchange)
+        if hidden := exchange.hidden_fields():
+            inner["headers"] = [f for f in inner["headers"] if f[0].decode("latin-1").lower() not in hidden]
         await self.app(inner, receive, send_judged)
 
     def _judged(self, message: Message, exchange: Exchange) -> Message:
@@ -65,8 +72,11 @@ class ConsentMiddleware:
         if exchange.adds_nothing and not self._concerns_us(fields):
             exchange.started = True
             return {**message, "headers": fields}
-        judge = exchange.outgoing if message["type"] in _STARTS else exchange.trailing
-        leaving = judge([(_text(name), _text(value)) for name, value in fields])
+        texts = [(_text(name), _text(value)) for name, value in fields]
+        if message["type"] in _STARTS:
+            leaving = exchange.outgoing(message.get("status", 101), texts)
+        else:
+            leaving = exchange.trailing(texts)
         return {**message, "headers": _octets(leaving, fields)}
 
     def _concerns_us(self, fields: list[tuple[bytes, bytes]]) -> bool:
@@ -90,6 +100,12 @@ class AsgiRequest:
         # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
         self.cookie = "; ".join([text for name, text in found if name == b"cookie"])
         self._expected = [field for field in found if field[0] != b"cookie"]
+
+    @property
+    def mount(self) -> str:
+        """See `request.Request`."""
+        mount: str = self.target.get("root_path", "")
+        return mount
 
     @property
     def secure(self) -> bool:

@@ -4,14 +4,14 @@ An ordinary request asks nothing of it: no choice is read before the app reads i
 cookie, or the request carries one that the visitor decides about.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from .core import choice
-from .core.caching import personal
+from .core import caching, choice
 from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing
 from .core.enforcement import Action, Decision, Header, Moment, Reason
+from .core.gating import Recipient
 from .core.set_cookie import cookie_date
 from .errors import RecordStoreError
 from .observe import logger
@@ -169,16 +169,43 @@ class Exchange:
     @property
     def adds_nothing(self) -> bool:
         """Whether a response without cookies may leave as it is."""
-        return not self.was_read
+        return not self.was_read and self.policy.gate.mode == "off"
 
-    def outgoing(self, headers: list[Header]) -> list[Header]:
+    def hidden_fields(self) -> frozenset[str]:
+        """The request fields, named in lower case, that the app is not to see."""
+        gate = self.policy.gate
+        if gate.mode != "enforce" or not self.needed or self.policy.observing:
+            return frozenset()
+        return gate.hidden_request_headers(self.standing)
+
+    def early_hints(self, links: Iterable[bytes]) -> list[bytes]:
+        """The links of a 103 answer without those towards third parties that this visitor refuses."""
+        return self.policy.gate.early_hint_links(links, self._recipient())
+
+    @property
+    def gates(self) -> bool:
+        """Whether third parties are gated on this exchange."""
+        return self.policy.gate.mode != "off" and self.needed and not self.policy.observing
+
+    def _recipient(self) -> Recipient:
+        return Recipient(
+            standing=self.standing,
+            host=self.request.field("host"),
+            destination=self.request.field("sec-fetch-dest"),
+            withdrawn=self.standing.decided and not self.standing.allows("device"),
+            report_uri=f"{self.request.mount}{self.policy.registry.consent.path}/report",
+        )
+
+    def outgoing(self, status: int, headers: list[Header]) -> list[Header]:
         """The header fields of a response as they may leave, with ours. Never raises.
 
         In doubt cookies stay behind and the page goes on.
         """
         self.started = True
         try:
-            return self._with_ours(*self._judge(headers))
+            leaving, decisions = self._judge(headers)
+            leaving, gated = self._gate(status, leaving)
+            return self._with_ours(leaving, personal=gated or any(map(self._depends, decisions)))
         except Exception:  # noqa: BLE001 - promised: our failure is not the app's
             return self._without_cookies(headers)
 
@@ -195,14 +222,21 @@ class Exchange:
         leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
         return (list(headers) if self.policy.observing else leaving), decisions
 
-    def _with_ours(self, leaving: list[Header], decisions: list[Decision]) -> list[Header]:
+    def _gate(self, status: int, leaving: list[Header]) -> tuple[list[Header], bool]:
+        """The fields that gate third parties for this visitor, and whether that made the answer personal."""
+        if not self.gates:
+            return leaving, False
+        recipient = self._recipient()
+        gated = self.policy.gate.governs(status, leaving, recipient.destination)
+        return list(self.policy.gate.response_headers(status, leaving, recipient)), gated
+
+    def _with_ours(self, leaving: list[Header], *, personal: bool) -> list[Header]:
         policy, chosen = self.policy, self.standing.consent
         if self.changed and chosen is not None:
             leaving.append(("Set-Cookie", policy.consent_cookie(chosen, self.now, self.secure)))
         elif policy.observing:
             return leaving
-        depends = self.was_read or any(self._depends(decision) for decision in decisions)
-        return personal(leaving, policy.depends_on) if depends else leaving
+        return caching.personal(leaving, policy.depends_on) if personal or self.was_read else leaving
 
     def _without_cookies(self, headers: list[Header]) -> list[Header]:
         logger.exception("a response could not be judged: its cookies are dropped")

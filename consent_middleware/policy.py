@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.consent import Appraisal, Consent, Terms, coarsened
 from .core.enforcement import CookieSurvey, Decision, Enforcer
+from .core.gating import Gate
 from .core.registry import Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, TokenSigner
@@ -72,6 +73,7 @@ class ConsentPolicy:
         self.records = _open_records(records, keys) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Enforcer(registry, self.terms, frozenset(self._cookie_names.values()), self.verifies)
+        self.gate = Gate(registry)
         self._appraise = lru_cache(4096)(self._appraise_token)
         self._survey = lru_cache(2048)(self.enforcer.survey)
         self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)

@@ -29,6 +29,10 @@ class Request(Protocol):
         """The path below the mount."""
 
     @property
+    def mount(self) -> str:
+        """The prefix that the server or a proxy has taken off the path; "" for none."""
+
+    @property
     def secure(self) -> bool:
         """Whether the server was reached over https or wss."""
 

@@ -32,7 +32,7 @@ class ConsentMiddleware:
         ) -> Callable[[bytes], object]:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
             exchange.settle()
-            leaving = exchange.outgoing(headers)
+            leaving = exchange.outgoing(_code(status), headers)
             try:
                 return (
                     start_response(status, leaving, exc_info) if exc_info else start_response(status, leaving)
@@ -45,6 +45,8 @@ class ConsentMiddleware:
             return _serve_page(environ, start_judged, exchange)
         if request.cookie:
             _hide_cookies(environ, exchange)
+        for name in exchange.hidden_fields():
+            environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
         return self.app(environ, start_judged)
 
 
@@ -65,6 +67,12 @@ class WsgiRequest:
         return method
 
     @property
+    def mount(self) -> str:
+        """See `request.Request`."""
+        mount: str = self.target.get("SCRIPT_NAME", "")
+        return mount
+
+    @property
     def secure(self) -> bool:
         """See `request.Request`."""
         return bool(self.target["wsgi.url_scheme"] == "https")
@@ -73,6 +81,11 @@ class WsgiRequest:
         """See `request.Request`."""
         value: str = self.target.get("HTTP_" + name.upper().replace("-", "_"), "")
         return value.strip()
+
+
+def _code(status: str) -> int:
+    code = status[:3]
+    return int(code) if code.isascii() and code.isdigit() else 200
 
 
 def _hide_cookies(environ: Environ, exchange: Exchange) -> None:
