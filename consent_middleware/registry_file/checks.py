@@ -199,7 +199,7 @@ def _each(path: Path, value: str | list[str]) -> Iterable[tuple[Path, str]]:
 def _trackers(file: File, findings: Findings) -> None:
     essential = {id for id, purpose in file.purposes.items() if purpose.basis == "essential"}
     for number, cookie in enumerate(file.cookies):
-        tracker = _tracker(cookie.name) if cookie.purpose in essential and cookie.name else None
+        tracker = _tracker(cookie.name) if cookie.purpose in essential else None
         if tracker:
             known, vendor, purpose = tracker["name"], tracker["vendor"], tracker["purpose"]
             message = f"{cookie.name!r} is declared essential, but {known!r} is known from {vendor}"
@@ -243,7 +243,7 @@ def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
     ]
     for path in tables:
         for key, text in table_at(raw, *path).items():
-            if key in _TEXTS and isinstance(text, dict) and text:
+            if isinstance(text, dict) and text:
                 _wordings((*path, key), text, file.site.languages, findings)
 
 
@@ -251,6 +251,3 @@ def _wordings(path: Path, text: dict[str, Any], languages: list[str], findings: 
     for language in languages:
         if language and language not in text:
             findings.suspicion(path, f"has no wording in {language!r}")
-
-
-_TEXTS = {"name", "contact", "title", "description", "privacy_url", "opt_out_url"}

@@ -58,7 +58,8 @@ def _plain(kind: Any) -> type:
         return _plain(get_args(kind)[0])
     if origin is Literal:
         return str
-    return dict if origin is None and issubclass(kind, Table) else origin or kind
+    plain: type = origin or kind
+    return plain
 
 
 def _neutral(kind: Any) -> Any:

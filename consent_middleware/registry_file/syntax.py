@@ -4,13 +4,14 @@ Each check takes a value and returns what is wrong with it, or None. The pattern
 Schema too, so they keep to what ECMAScript and Python read alike.
 """
 
+import difflib
 import re
 from collections.abc import Callable
 from functools import lru_cache
 
 from consent_middleware.core.periods import Period
 
-from .findings import Problem, did_you_mean
+from .findings import Problem
 
 Check = Callable[[str], Problem | None]
 
@@ -76,12 +77,10 @@ def cookie_period(value: str) -> Problem | None:
 
 
 def _likely_period(value: str) -> str:
-    match = re.fullmatch(r"\s*(\d{1,9})\s*([A-Za-z]+)\s*", value)
-    guess = did_you_mean(match[2].removesuffix("s"), _UNITS) if match and int(match[1]) else ""
-    unit = re.match(r"did you mean '(\w+)'", guess)
-    if match and unit:
-        count = int(match[1])
-        return f'did you mean "{count} {unit[1]}{"s" if count > 1 else ""}"?'
+    match = re.match(r"\s*0*([1-9][0-9]{0,8})\s*([A-Za-z]+)", value)
+    near = difflib.get_close_matches(match[2].lower().removesuffix("s"), _UNITS, n=1) if match else []
+    if match and near:
+        return f'did you mean "{match[1]} {near[0]}{"" if match[1] == "1" else "s"}"?'
     return 'a number above 0 and a unit, as in "13 months"'
 
 
