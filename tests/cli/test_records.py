@@ -73,6 +73,15 @@ def test_show(store, run):
     assert (missing.exit_code, "nobody" in missing.stderr) == (1, True)
 
 
+def test_a_receipt_without_its_snapshot(store, run):
+    """No receipt is made up where the registry that was shown is missing."""
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER consent_snapshots_no_delete")
+        connection.exec_driver_sql("DELETE FROM consent_snapshots")
+    failed = run("show", "some-visitor", "--receipt")
+    assert (failed.exit_code, "run verify" in failed.stderr) == (2, True)
+
+
 def test_export_and_import(store, run, tmp_path):
     """What is exported can be imported elsewhere; a line that is refused is named and makes the status 1."""
     file = tmp_path / "export.jsonl"

@@ -133,7 +133,9 @@ def registry():
     """A registry with one purpose of each basis."""
     return Registry(
         version=2,
-        site=Site(id="example", name=Text.of("Example"), hosts=("www.example.com",)),
+        site=Site(
+            id="example", name=Text.of("Example"), hosts=("www.example.com",), policy_updated=NOW.date()
+        ),
         purposes={
             "essential": Purpose(id="essential", title=Text.of("Essential"), basis=Basis.ESSENTIAL),
             "analytics": Purpose(

@@ -16,7 +16,7 @@ from consent_middleware.errors import RecordStoreError
 from consent_middleware.records import audit
 from consent_middleware.records.event import COLUMNS, Record
 from consent_middleware.records.schema import events
-from consent_middleware.records.seals import Seal
+from consent_middleware.records.seals import Seal, check_log
 from consent_middleware.records.signing import KeyRing
 from consent_middleware.records.store import open_store
 
@@ -144,6 +144,16 @@ def test_a_seal_taken_out_of_the_middle_is_found(sealed, meddle):
     assert "seal" in kinds(store)
 
 
+def test_a_broken_link_proves_nothing_before_it(sealed):
+    """A seal proves those before it only through their hashes: one that points elsewhere proves none."""
+    old, new = sealed[0].seals(), KeyRing(["a new key"])
+    last = replace(old[1], number=3, range_no=3, previous=old[1].digest)
+    assert not list(check_log([*old, last.signed(new)], new))
+    elsewhere = replace(last, previous="elsewhere").signed(new)
+    found = list(check_log([*old, elsewhere], new))
+    assert [finding.kind for finding in found] == ["seal", "unproven", "unproven"]
+
+
 def test_only_a_kept_seal_shows_that_the_end_was_cut_off(sealed, meddle):
     """Records and seals cut off together at the end are missed only by a seal that was kept elsewhere."""
     store, _ = sealed
@@ -204,6 +214,14 @@ def test_records_that_do_not_verify_are_sealed_as_such(sealed, meddle, now):
     meddle(f"UPDATE consent_events SET host = 'x' WHERE record_id = '{made[6].record_id}'")
     assert audit.seal(store, now)[0].unverified == 1
     assert kinds(store) == {"changed"}
+
+
+def test_two_sealers_make_one_seal(sealed, now, monkeypatch):
+    """Of two sealers that find the same range closed, the second makes nothing."""
+    store, _ = sealed
+    monkeypatch.setattr(audit, "_close", lambda *_: [2])
+    assert audit.seal(store, now) == ()
+    assert len(store.seals()) == 2
 
 
 def test_an_interrupted_seal_is_taken_up(sealed, event, now, monkeypatch):

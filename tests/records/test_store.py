@@ -57,6 +57,34 @@ def test_no_record_without_its_snapshot(stores, url, event, snapshot):
     assert list(store.snapshots()) == [snapshot]
 
 
+def test_two_processes_save_one_snapshot(store, stores, url, snapshot, monkeypatch):
+    """A snapshot that another process saved in the same moment is saved, and no error."""
+    late = stores(url)
+    monkeypatch.setattr(late, "has_snapshot", lambda _: False)
+    late.save_snapshot(snapshot)
+    assert list(store.snapshots()) == [snapshot]
+
+
+def test_a_snapshot_that_cannot_be_saved(tmp_path, stores, snapshot):
+    """A store that fails while it saves a snapshot says so."""
+    store = stores(f"sqlite:///{tmp_path}/consent.db?timeout=0.05")
+    store.prepare()
+    with store.database.writing(), pytest.raises(RecordStoreError, match="locked"):
+        store.save_snapshot(snapshot)
+
+
+def test_a_row_that_cannot_be_read(tmp_path, stores, snapshot, event):
+    """A stored row that no record can have is an error with words, never a traceback of ours."""
+    store, made = stores(f"sqlite:///{tmp_path}/consent.db"), event()
+    store.save_snapshot(snapshot)
+    store.append(made)
+    with store.database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER consent_events_no_update")
+        connection.exec_driver_sql("UPDATE consent_events SET granted = 'no list'")
+    with pytest.raises(RecordStoreError, match="cannot be read"):
+        store.find([made.record_id])
+
+
 def test_latest_goes_by_replacement(store, event, now):
     """The latest record of a consent is the one nothing replaces, even if a clock stepped back between."""
     first = event(consent_id="c")
