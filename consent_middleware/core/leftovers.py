@@ -180,14 +180,14 @@ def _turn(
     leftover: Leftover, around: Surroundings, texts: set[str], taken: set[tuple[str, Place]]
 ) -> list[Expiry]:
     """What one cookie would like to have on this answer: the next of its places."""
-    free = [place for place in places(leftover, around) if (leftover.name, place) not in taken]
-    lines = [_line(leftover, place, around) for place in free]
-    if not free or not texts.isdisjoint(lines):
+    lines = {place: _line(leftover, place, around) for place in places(leftover, around)}
+    free = [place for place in lines if (leftover.name, place) not in taken]
+    if not free or not texts.isdisjoint(lines.values()):
         return []
     start = leftover.tried % len(free)
     # A known place is nearly always the right one: guesses wait until the cookie was seen again.
     known = sum(place in leftover.known for place in free)
-    return [Expiry(leftover, line) for line in lines[start : known if start < known else None]]
+    return [Expiry(leftover, lines[place]) for place in free[start : known if start < known else None]]
 
 
 def refuses(leftover: Leftover, around: Surroundings) -> bool:
