@@ -5,11 +5,12 @@ import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 from .core.enforcement import Header
 from .exchange import Exchange
 from .policy import ConsentPolicy, policy_for
-from .request import KEY
+from .request import KEY, PATH_LETTERS
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -56,11 +57,12 @@ class ConsentMiddleware:
                 message = self._judged(message, exchange)
             await send(message)
 
+        hides = bool(request.cookie) and exchange.hides_cookies()
         if request.method and self.policy.is_page(request.path):
             await _serve_page(scope, receive, send_judged, exchange)
             return
         inner = {**scope, KEY: exchange.consent}
-        if request.cookie:
+        if hides:
             _hide_cookies(inner, exchange)
         if hidden := exchange.hidden_fields():
             inner["headers"] = [f for f in inner["headers"] if f[0].decode("latin-1").lower() not in hidden]
@@ -108,6 +110,11 @@ class AsgiRequest:
         return mount
 
     @property
+    def full_path(self) -> str:
+        """See `request.Request`."""
+        return quote(self.mount + self.path, PATH_LETTERS)
+
+    @property
     def secure(self) -> bool:
         """See `request.Request`."""
         return self.target.get("scheme") in {"https", "wss"}
@@ -139,8 +146,6 @@ def _path_below_mount(scope: Scope) -> str:
 
 def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
     """Take what the app may not see out of the scope's `Cookie` fields; leave all else as it is."""
-    if exchange.visible_cookies(exchange.request.cookie) is exchange.request.cookie:
-        return
     fields: list[tuple[bytes, bytes]] = []
     for name, value in scope["headers"]:
         if name.lower() != b"cookie":

@@ -5,14 +5,17 @@ cookie, or the request carries one that the visitor decides about.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from .core import caching, choice
-from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing
-from .core.enforcement import Action, Decision, Header, Moment, Reason
+from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing, measured_only, measuring_day
+from .core.enforcement import Action, Decision, Header, Moment, Reason, is_field_text
 from .core.gating import Recipient
-from .core.set_cookie import cookie_date
+from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
+from .core.registry import CookieRule
+from .core.set_cookie import cookie_date, read_set_cookie
 from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
@@ -48,6 +51,10 @@ class Exchange:
     """Whether a choice was made during this request."""
     started = False
     """Whether the response has started, so that no choice can reach the visitor any more."""
+    only_adds = False
+    """Whether the choice made adds to one that stands: then nothing is withdrawn by it."""
+    shows_leftovers = False
+    """Whether the request carries cookies that it should not: the app does not see them."""
 
     def __init__(self, policy: ConsentPolicy, request: Request) -> None:
         self.policy = policy
@@ -82,6 +89,39 @@ class Exchange:
         signals = self.signals if self.policy.honours_signals else NO_SIGNALS
         return self.terms.standing(self._choices(), self.now, signals)
 
+    @_Once
+    def is_same_site(self) -> bool:
+        """Whether the request demonstrably comes from this site, so that a missing choice is no choice.
+
+        The consent cookie is Lax: one that we signed, however old, is only sent from our own pages and by
+        top-level navigation. Without it the browser has to say so (Fetch Metadata), or to ask for a page.
+        """
+        if any(choice is not None for choice in self._choices()):
+            return True
+        site = self.request.field("sec-fetch-site")
+        if site:
+            return site in {"same-origin", "same-site", "none"}
+        return self.request.method == "GET" and "text/html" in self.request.field("accept").lower()
+
+    @_Once
+    def around(self) -> Surroundings:
+        """Where a cookie of this request can be."""
+        host = self.request.field("host").lower()
+        host = (
+            host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+        )
+        return Surroundings(host.rstrip("."), self.request.full_path, self.secure)
+
+    @_Once
+    def visitor(self) -> str:
+        """What tells this visitor from others for the count of tries, and is not kept.
+
+        A choice is dated to the microsecond. Without one it is little, so a count lasts no longer than a day.
+        """
+        own = self.policy.survey(self.request.cookie).own
+        tokens = " ".join(pair.value for pair in own)
+        return tokens or f"{self.now:%Y-%m-%d} {self.request.field('user-agent')}"
+
     @property
     def locked(self) -> str:
         """Why no choice can be made here and now, "" if one can."""
@@ -104,8 +144,13 @@ class Exchange:
         self.standing = self.terms.standing([self.terms.appraise(consent)], self.now, self.signals)
         self.was_read = self.changed = True
 
+    def _kept(self, consent: Consent) -> Consent:
+        """A new choice with what no choice moves: since when the visitor is measured."""
+        return replace(consent, measured_since=self.standing.measured_since)
+
     def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
         """The same for a choice that the app makes: its record is stored by `settle`, before the headers."""
+        consent, self.only_adds = self._kept(consent), granting
         act = Act.GRANT if granting else Act.WITHDRAW
         self._unrecorded.append((self._event(consent, act, Source.APP), self.standing))
         self.choose(consent)
@@ -134,7 +179,9 @@ class Exchange:
         `offer` is the verified statement of what was shown, None where this site showed nothing. Raises
         RecordStoreError where a grant cannot be recorded; nothing has changed then.
         """
-        made = choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        made = self._kept(
+            choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        )
         self.policy.record(self._event(made, Act(answer.choice.value), source, offer, language))
         self.choose(made)
 
@@ -157,19 +204,47 @@ class Exchange:
             previous=self.standing.consent,
         )
 
+    def hides_cookies(self) -> bool:
+        """Whether the request's cookies hold any that the app may not see; looked at once, at the start."""
+        survey, policy = self.policy.survey(self.request.cookie), self.policy
+        if survey.undeclared or not survey.declared <= policy.memory.settled:
+            self._take_stock()
+        if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
+            return False
+        self.shows_leftovers = survey.hidden or not all(map(self._is_welcome, survey.optional))
+        return self.shows_leftovers
+
+    def _take_stock(self) -> None:
+        if self.is_same_site:
+            survey = self.policy.survey(self.request.cookie)
+            self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
+            refused = {rule.name for rule in survey.optional if not self.standing.allows_rule(rule)}
+            self.policy.memory.note_arrivals(survey.declared - refused, self.now)
+
+    def _is_welcome(self, rule: CookieRule) -> bool:
+        """Whether the app may see a rule's cookies on this request."""
+        return self.standing.allows_rule(rule) and not self._is_of_unknown_age(rule)
+
+    def _optional(self) -> tuple[CookieRule, ...]:
+        return self.policy.survey(self.request.cookie).optional
+
+    def _is_of_unknown_age(self, rule: CookieRule) -> bool:
+        """Whether a cookie of exempt measurement came and nobody knows since when.
+
+        To let it go on could be to prolong it: it is deleted, and measurement begins anew.
+        """
+        if rule.purpose not in self.terms.by_objection or self.standing.measured_since:
+            return False
+        return self.is_same_site and self.standing.allows_rule(rule)
+
     def visible_cookies(self, field: str) -> str:
-        """A `Cookie` value as the app may see it; the very same text if nothing is hidden."""
-        survey = self.policy.survey(field)
-        if not (survey.optional or survey.hidden) or self.policy.observing or not self.needed:
-            return field
-        if not survey.hidden and all(map(self.standing.allows_rule, survey.optional)):
-            return field
-        return self.policy.enforcer.filter_cookies(field, self.standing)[0]
+        """A `Cookie` value as the app may see it, where some are hidden."""
+        return self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
 
     @property
     def adds_nothing(self) -> bool:
         """Whether a response without cookies may leave as it is."""
-        return not self.was_read and self.policy.gate.mode == "off"
+        return not (self.was_read or self.shows_leftovers) and self.policy.gate.mode == "off"
 
     def hidden_fields(self) -> frozenset[str]:
         """The request fields, named in lower case, that the app is not to see."""
@@ -205,7 +280,7 @@ class Exchange:
         try:
             leaving, decisions = self._judge(headers)
             leaving, gated = self._gate(status, leaving)
-            return self._with_ours(leaving, personal=gated or any(map(self._depends, decisions)))
+            return self._with_ours(leaving, decisions, gated=gated)
         except Exception:  # noqa: BLE001 - promised: our failure is not the app's
             return self._without_cookies(headers)
 
@@ -230,21 +305,103 @@ class Exchange:
         gated = self.policy.gate.governs(status, leaving, recipient.destination)
         return list(self.policy.gate.response_headers(status, leaving, recipient)), gated
 
-    def _with_ours(self, leaving: list[Header], *, personal: bool) -> list[Header]:
-        policy, chosen = self.policy, self.standing.consent
-        if self.changed and chosen is not None:
-            leaving.append(("Set-Cookie", policy.consent_cookie(chosen, self.now, self.secure)))
-        elif policy.observing:
+    def _with_ours(self, leaving: list[Header], decisions: list[Decision], *, gated: bool) -> list[Header]:
+        policy, own = self.policy, self.standing.consent if self.changed else None
+        if policy.observing and own is None:
             return leaving
-        return caching.personal(leaving, policy.depends_on) if personal or self.was_read else leaving
+        depends = gated or self.was_read or any(map(self._depends, decisions))
+        stored = self._learn(decisions)
+        expiring: list[Expiry] = []
+        if self.shows_leftovers or self.changed:
+            expiring = self._expiring(leaving, depends=depends)
+            leaving = _before_cookies(expiring, leaving)
+        if own is None and self._begins(decisions, stored, expiring):
+            own = self._measured()
+        if own is not None:
+            leaving.append(("Set-Cookie", policy.consent_cookie(own, self.now, self.secure)))
+        return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
+
+    def _learn(self, decisions: list[Decision]) -> set[CookieRule]:
+        """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
+        stored = set[CookieRule]()
+        for decision in decisions:
+            rule = decision.rule
+            if rule is None or decision.action is Action.DROP or decision.reason is Reason.DELETION:
+                continue
+            self.policy.memory.settle(rule)
+            if rule.purpose not in self.terms.essential:
+                stored.add(rule)
+                self.policy.memory.learn(rule, read_set_cookie(decision.before), self.request.full_path)
+        return stored
+
+    def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Expiry]:
+        """The deletions that leave with this answer.
+
+        A file, or a page that the app offers to every cache, keeps its header fields: the next page will do.
+        """
+        if self.policy.observing or not self.needed or not (self.is_same_site or self.changed):
+            return []
+        if not depends and (self._is_resource(leaving) or caching.is_shared(leaving, self.now)):
+            return []
+        around = self.around._replace(chosen=self.changed)
+        answer = [value for name, value in leaving if name.strip().lower() == "set-cookie"]
+        expiries = expire([*self._came(around), *self._declared()], around, answer)
+        for expiry in expiries:
+            self.policy.memory.tried(self.visitor, expiry.leftover.name)
+        return expiries
+
+    def _is_resource(self, leaving: list[Header]) -> bool:
+        destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
+        return caching.is_resource(destination, accept, leaving)
+
+    def _came(self, around: Surroundings) -> Iterable[Leftover]:
+        """What came with the request and has to go."""
+        for pair, rule in self.policy.enforcer.leftovers(self.request.cookie, self._is_welcome):
+            leftover = self.policy.memory.leftover(pair, self._places(rule), self.visitor, around)
+            if leftover is not None:
+                yield leftover
+
+    def _declared(self) -> Iterable[Leftover]:
+        """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
+        restates = self.changed and not self.only_adds
+        for name, rule in self.policy.enforcer.optional if restates else ():
+            if not self.standing.allows_rule(rule):
+                yield Leftover(name, named=True, known=self._places(rule), came=False)
+
+    def _places(self, rule: CookieRule | None) -> tuple[Place, ...]:
+        return (*declared_places(rule), *self.policy.memory.places(rule)) if rule else ()
+
+    def _begins(self, decisions: list[Decision], stored: set[CookieRule], expiring: list[Expiry]) -> bool:
+        """Whether exempt measurement of this visitor begins with this answer.
+
+        It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
+        a script will set it anew. What came and stays must not pass for new, so then it does not.
+        """
+        if self.changed or self.standing.measured_since or not self.terms.by_objection:
+            return False
+        came = {rule for rule in self._optional() if self._is_of_unknown_age(rule)}
+        new = {rule for rule in stored if rule.purpose in self.terms.by_objection}
+        if not (came or new) or not self.needed or not self.is_same_site or self.standing.doubtful:
+            return False
+        classify = self.policy.registry.classify
+        told = {classify(expiry.leftover.name) for expiry in expiring}
+        given = any(decision.reason is Reason.OWN for decision in decisions)
+        return came <= new | told and not given and not self.request.field("consent-token")
+
+    def _measured(self) -> Consent:
+        """The visitor's consent with the day on which measurement begins; nothing else of it moves."""
+        chosen = self.standing.consent
+        return replace(chosen, measured_since=measuring_day(self.now)) if chosen else measured_only(self.now)
 
     def _without_cookies(self, headers: list[Header]) -> list[Header]:
         logger.exception("a response could not be judged: its cookies are dropped")
-        return [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
+        kept = [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
+        return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
 
     def _depends(self, decision: Decision) -> bool:
         """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
-        if decision.action is Action.DROP or decision.reason is Reason.OWN:
+        text = decision.leaving
+        if text is None or decision.reason is Reason.OWN or not is_field_text(text):
             return True
         return decision.rule is not None and decision.rule.purpose not in self.terms.essential
 
@@ -261,6 +418,14 @@ class Exchange:
 def _has_one(field: str) -> bool:
     """Whether a signal is given: one member that is exactly `1`, however many fields (GPC, section 3)."""
     return field == "1" or (bool(field) and any(member.strip() == "1" for member in field.split(",")))
+
+
+def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Header]:
+    """Deletions go before any cookie that leaves: of two lines for one place the later one counts."""
+    lines = [("Set-Cookie", expiry.line) for expiry in expiries if is_field_text(expiry.line)]
+    cookies = (index for index, (name, _) in enumerate(leaving) if name.strip().lower() == "set-cookie")
+    start = next(cookies, len(leaving))
+    return [*leaving[:start], *lines, *leaving[start:]]
 
 
 def _dates_hold(headers: list[Header], now: datetime) -> bool:

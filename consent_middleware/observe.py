@@ -1,7 +1,10 @@
 """What was decided, told to the people who run the site: once each, and never a cookie's value."""
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
+from itertools import count
 
 from .core.enforcement import Action, Decision, Reason
 
@@ -37,3 +40,96 @@ class DecisionLog:
     def _say(self, name: str, reason: Reason, purpose: str) -> None:
         advice = _ADVICE.get(reason, "").format(name=f'"{name}"', purpose=purpose)
         logger.warning("Set-Cookie %r %s: %s; %s", name, self._verb, reason.value, advice)
+
+
+_MOST_NAMES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An undeclared cookie in requests: how many carried it, and where and when the first did."""
+
+    name: str
+    count: int
+    path: str
+    first: datetime
+
+
+class _Counted:
+    __slots__ = ("count", "first", "numbers", "path")
+
+    def __init__(self, path: str, first: datetime) -> None:
+        self.path, self.first, self.numbers = path, first, count(1)
+        self.count = 0
+
+
+class Inventory:
+    """What requests showed since this process began: names alone, at most a thousand of each kind.
+
+    Threads share it without a lock; a count may be a few behind.
+    """
+
+    def __init__(self) -> None:
+        self._undeclared: dict[str, _Counted] = {}
+        self._refusing: dict[str, None] = {}
+        self._unset: dict[str, None] = {}
+        self.overlooked = 0
+        """Undeclared cookies that came when there was no more room."""
+
+    def undeclared(self) -> list[Sighting]:
+        """Cookies that no rule declares, the most frequent first."""
+        found = [Sighting(n, c.count, c.path, c.first) for n, c in list(self._undeclared.items())]
+        return sorted(found, key=lambda one: (-one.count, one.name))
+
+    def refusing(self) -> list[str]:
+        """Cookies that were told to go until that was given up."""
+        return list(self._refusing)
+
+    def unset(self) -> list[str]:
+        """Rules whose cookies keep coming although the app does not set them: their ends are unknown."""
+        return list(self._unset)
+
+    def note_undeclared(self, names: tuple[str, ...], path: str, now: datetime) -> None:
+        """Count the undeclared cookies of one request."""
+        for name in names:
+            counted = self._undeclared.get(name[:_LONGEST_NAME]) or self._add(name[:_LONGEST_NAME], path, now)
+            if counted:
+                counted.count = next(counted.numbers)
+
+    def _add(self, name: str, path: str, now: datetime) -> _Counted | None:
+        if len(self._undeclared) >= _MOST_NAMES:
+            self.overlooked += 1
+            return None
+        logger.warning(
+            "undeclared cookie %r in requests, first at %r: a script, an older release or another host "
+            'stores it; declare it, or set [consent] undeclared_request = "expire"',
+            name,
+            path,
+        )
+        return self._undeclared.setdefault(name, _Counted(path, now))
+
+    def note_refusing(self, name: str) -> None:
+        """Report a cookie that does not go; once per name."""
+        if _is_new(name[:_LONGEST_NAME], self._refusing):
+            logger.warning(
+                "cookie %r refuses to go: declare its domain and path in the registry, or find the script or "
+                "host that sets it again",
+                name[:_LONGEST_NAME],
+            )
+
+    def note_unset(self, rule: str) -> None:
+        """Report a rule whose cookies come but are not set; once per rule."""
+        if _is_new(rule, self._unset):
+            logger.warning(
+                "cookies of rule %r have come for a day and the app set none: a script stores them, or they "
+                "are older than the middleware, and may outlive their lifetime; set or expire them",
+                rule,
+            )
+
+
+def _is_new(name: str, names: dict[str, None]) -> bool:
+    """Whether a name is told for the first time; it is remembered then, as long as there is room."""
+    if name in names or len(names) >= _MOST_NAMES:
+        return False
+    names[name] = None
+    return True

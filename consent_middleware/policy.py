@@ -16,7 +16,8 @@ from .core.registry import Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
-from .observe import DecisionLog, logger
+from .memory import CookieMemory
+from .observe import DecisionLog, Inventory, logger
 from .records.event import ConsentEvent, State, uuid7
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
@@ -67,6 +68,8 @@ class ConsentPolicy:
         self.on_decision = on_decision
         self.observing = registry.consent.mode == "observe"
         self.decision_log = DecisionLog(observing=self.observing)
+        self.inventory = Inventory()
+        self.memory = CookieMemory(self.inventory)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
         self.snapshot = snapshot_of(registry, "")

@@ -9,6 +9,9 @@ from .core.consent import Consent, Signals, Standing, Terms
 from .core.registry import Registry
 from .errors import ConsentStateError
 
+PATH_LETTERS = "/:@!$&'()*+,=~"
+"""What a browser leaves as it is in a path, letters, digits, `-`, `.` and `_` apart; but for `;`."""
+
 KEY = "consent_middleware.consent"
 """Where a scope or environ holds the RequestConsent."""
 
@@ -31,6 +34,10 @@ class Request(Protocol):
     @property
     def mount(self) -> str:
         """The prefix that the server or a proxy has taken off the path; "" for none."""
+
+    @property
+    def full_path(self) -> str:
+        """The path as the browser has it: with the mount, percent-encoded."""
 
     @property
     def secure(self) -> bool:

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import quote
 
 from .exchange import Exchange
 from .policy import ConsentPolicy, policy_for
-from .request import KEY
+from .request import KEY, PATH_LETTERS
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -41,9 +42,10 @@ class ConsentMiddleware:
                 exc_info = None
 
         environ[KEY] = exchange.consent
+        hides = bool(request.cookie) and exchange.hides_cookies()
         if self.policy.is_page(request.path):
             return _serve_page(environ, start_judged, exchange)
-        if request.cookie:
+        if hides:
             _hide_cookies(environ, exchange)
         for name in exchange.hidden_fields():
             environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
@@ -71,6 +73,11 @@ class WsgiRequest:
         """See `request.Request`."""
         mount: str = self.target.get("SCRIPT_NAME", "")
         return mount
+
+    @property
+    def full_path(self) -> str:
+        """See `request.Request`."""
+        return quote((self.mount + self.path).encode("latin-1"), PATH_LETTERS)
 
     @property
     def secure(self) -> bool:

@@ -1,7 +1,7 @@
 """What the tests share: a fixed time, a registry, visitors, and one way to run an app through both doors."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from wsgiref.validate import validator
 
@@ -299,6 +299,7 @@ def visitors(policy) -> dict[str, str | None]:
     five_months_ago = NOW - timedelta(days=153)
 
     def cookie(consent: Consent, when: datetime = NOW) -> str:
+        consent = replace(consent, measured_since=five_months_ago)
         return policy.consent_cookie(consent, when).partition(";")[0]
 
     return {

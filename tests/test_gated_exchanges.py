@@ -35,7 +35,7 @@ def test_a_page_may_load_what_its_visitor_allows(exchanges, gated, visitors):
         assert ("tags.example.org" in policies(answer)) is allowed
         assert (answer.get("link") is not None) is allowed
         assert "fonts.example.net" in policies(answer)
-        assert answer.get("cache-control") == "private, no-cache"
+        assert answer.get("cache-control") == "private, no-cache, max-age=0"
 
 
 def test_what_is_no_document_keeps_its_headers(exchanges, gated, make_policy, registry_text):

@@ -13,7 +13,7 @@ from consent_middleware.wsgi import ConsentMiddleware
 LINES = [("Set-Cookie", "_ga=1"), ("Set-Cookie", "session=1")]
 LEAVING = [
     ("Set-Cookie", "session=1"),
-    ("Cache-Control", "private, no-cache"),
+    ("Cache-Control", "private, no-cache, max-age=0"),
     ("Vary", "Cookie, Consent-Token, Sec-GPC"),
 ]
 

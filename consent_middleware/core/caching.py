@@ -6,20 +6,26 @@ choice, or taken out, the response says itself that it is for one visitor only:
 
 - `Cache-Control` is rewritten, not appended to: caches resolve conflicting directives differently
   (RFC 9111, section 4.2.1). `private` keeps it from other visitors, `no-cache` from this one after a
-  change of mind.
+  change of mind. `max-age=0` says it to caches that read ages alone, as Varnish does where a site's own
+  VCL replaces the built-in one.
+- `Expires` goes, for the same reason: the last word of caches that know no `Cache-Control`.
 - Fields that target some caches make them ignore `Cache-Control` (RFC 9213), so they go.
 - `Vary` names what the answer depended on, for caches that hold it in spite of all that.
 """
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
+
+from .set_cookie import cookie_date
 
 Header = tuple[str, str]
 
-_TARGETED = frozenset({"surrogate-control", "x-accel-expires", "edge-control"})
+_TARGETED = frozenset({"surrogate-control", "x-accel-expires", "edge-control", "x-litespeed-cache-control"})
 _DIRECTIVE = re.compile(r'\s*([^=,\s]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,]*))?\s*(?:,|$)')
-_REPLACED = frozenset({"public", "private", "no-cache", "s-maxage"})
+_AGES = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+_REPLACED = _AGES | {"public", "private", "no-cache", "immutable"}
 
 
 def targets_caches(name: str) -> bool:
@@ -41,7 +47,7 @@ def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Hea
                 controls.append(value)
             case "vary":
                 varies.append(value)
-            case key if not targets_caches(key):
+            case key if key != "expires" and not targets_caches(key):
                 kept.append((name, value))
     return [
         *kept,
@@ -54,17 +60,50 @@ def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Hea
 @lru_cache(256)
 def cache_control(values: tuple[str, ...]) -> str:
     """One `Cache-Control` that keeps what the app said as far as it is for one visitor only."""
-    directives: dict[str, str] = {}
-    for value in values:
-        for match in _DIRECTIVE.finditer(value):
-            directives.setdefault(match[1].lower(), match[2] or "")
-    stored = [] if "no-store" in directives else ["private", "no-cache"]
+    directives = _directives(values)
+    stored = [] if "no-store" in directives else ["private", "no-cache", "max-age=0"]
     others = [
         f"{name}={argument}" if argument else name
         for name, argument in directives.items()
         if name not in _REPLACED or (name in {"private", "no-cache"} and not stored and not argument)
     ]
     return ", ".join([*stored, *others])
+
+
+def _directives(values: Iterable[str]) -> dict[str, str]:
+    directives: dict[str, str] = {}
+    for value in values:
+        for match in _DIRECTIVE.finditer(value):
+            directives.setdefault(match[1].lower(), match[2] or "")
+    return directives
+
+
+def is_shared(headers: Iterable[Header], now: datetime) -> bool:
+    """Whether the app offers the response to every cache, for every visitor.
+
+    It does so by a field for shared caches, or by a `Cache-Control` or `Expires` that lets them keep it
+    for some time. What a cache may keep by its own guess alone (RFC 9111, section 4.2.2) is not offered.
+    """
+    controls: list[str] = []
+    expires = False
+    for name, value in headers:
+        key = name.strip().lower()
+        if key == "cache-control":
+            controls.append(value)
+        elif key == "expires":
+            date = cookie_date(value)
+            expires = date is not None and date > now
+        elif targets_caches(key) and _offers(_directives([value]), other=True):
+            return True
+    return _offers(_directives(controls), other=expires)
+
+
+def _offers(directives: dict[str, str], *, other: bool) -> bool:
+    """Whether directives let shared caches keep a response; `other` is what holds where none says so."""
+    if directives.keys() & {"private", "no-store", "no-cache", "0"}:
+        return False
+    ages = [directives[name].strip('"0') for name in ("s-maxage", "max-age") if name in directives]
+    return any(ages) or not directives.keys().isdisjoint({"public", "immutable"}) or (other and not ages)
 
 
 @lru_cache(256)
@@ -76,3 +115,30 @@ def vary(values: tuple[str, ...], added: tuple[str, ...]) -> str:
             if name.strip():
                 fields.setdefault(name.strip().lower(), name.strip())
     return "*" if "*" in fields else ", ".join(fields.values())
+
+
+_RESOURCES = frozenset(
+    {
+        *("audio", "audioworklet", "font", "image", "manifest", "paintworklet", "report", "script"),
+        *("serviceworker", "sharedworker", "style", "track", "video", "worker", "xslt"),
+    }
+)
+_RESOURCE_TYPE = re.compile(
+    r"(audio|font|image|video)/|text/(css|javascript|vtt|xsl)|application/([a-z-]*javascript|wasm|font|"
+    r"manifest\+json|vnd\.ms-fontobject|octet-stream|pdf|zip)",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def is_resource(destination: str, accept: str, headers: Iterable[Header]) -> bool:
+    """Whether a response is a part of a page, or a file, rather than a page or an answer to a script.
+
+    `destination` and `accept` are the request's `Sec-Fetch-Dest` (Fetch Metadata) and `Accept`, "" if
+    absent. Without either, and without a `Content-Type`, it is taken for a page.
+    """
+    if destination in _RESOURCES:
+        return True
+    for name, value in headers:
+        if name.strip().lower() == "content-type":
+            return _RESOURCE_TYPE.match(value.strip()) is not None
+    return not destination and bool(accept) and "text/html" not in accept.lower()

@@ -13,6 +13,8 @@ from .registry import Basis, CookieRule, Registry, Vendor
 
 SKEW = timedelta(seconds=60)
 """How far in the future a choice may be dated, for servers whose clocks differ."""
+UNDECIDED = 0
+"""The `version` of a Consent that is no choice: it tells only since when a visitor is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,20 @@ class Consent:
                 if moment.tzinfo is None:
                     raise ValueError(f"{name} must be aware")
                 object.__setattr__(self, name, moment.astimezone(UTC))
+
+
+def measured_only(now: datetime) -> Consent:
+    """No choice, but the note that exempt measurement of this visitor began today.
+
+    Cut to the day, and the same for all who came that day: it tells nobody apart.
+    """
+    today = measuring_day(now)
+    return Consent(decided_at=today, version=UNDECIDED, measured_since=today)
+
+
+def measuring_day(now: datetime) -> datetime:
+    """When measurement that begins now is said to have begun."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class Signals(NamedTuple):
@@ -192,13 +208,31 @@ class Terms:
             if only.consent.decided_at <= now < only.steady_until:
                 return self._steady(only)
         live = [choice for choice in choices if choice is not None and choice.holds(now)]
-        choice = live[0] if live else None
-        if len(live) > 1:
-            choice = self.appraise(most_restrictive(choice.consent for choice in live))
+        made = [choice for choice in live if choice.consent.version != UNDECIDED]
+        choice = made[0] if made else None
+        if len(made) > 1:
+            choice = self.appraise(most_restrictive(choice.consent for choice in made))
         refused = frozenset[str]()
         if signals != NO_SIGNALS and not (choice and choice.consent.gpc):
             refused = self.refused_by_signal(signals)
-        return Standing(self, choice, now, refused, doubtful=len(live) < len(choices))
+        since = self._measured_since(live, now) if live else None
+        return Standing(self, choice, now, refused, since, doubtful=len(live) < len(choices))
+
+    def _measured_since(self, live: Sequence["Appraisal"], now: datetime) -> datetime | None:
+        """When the measurement that still goes on began; None if none does.
+
+        Its period is not prolonged by visits. After its end everything of it is deleted, and another
+        period may begin, which knows nothing of the first.
+        """
+        known = [choice.consent.measured_since for choice in live if choice.consent.measured_since]
+        since = min(known, default=None)
+        if since is None or since > now + SKEW or now >= self.measuring_ends(since):
+            return None
+        return since
+
+    def measuring_ends(self, since: datetime) -> datetime:
+        """When exempt measurement that began at `since` ends."""
+        return self.max_lifetime.after(since)
 
     def _steady_standing(self, choice: "Appraisal") -> "Standing":
         return Standing(self, choice, choice.consent.decided_at, frozenset(), doubtful=False)
@@ -230,7 +264,17 @@ class Appraisal:
 class Standing:
     """What a visitor's choice is worth at one moment: a frozen value that answers "is this allowed?"."""
 
-    __slots__ = ("_choice", "_terms", "ask", "consent", "decided", "ends", "open_purposes")
+    __slots__ = (
+        "_choice",
+        "_terms",
+        "ask",
+        "consent",
+        "decided",
+        "doubtful",
+        "ends",
+        "measured_since",
+        "open_purposes",
+    )
 
     consent: Consent | None
     """The choice, None if there is none."""
@@ -241,6 +285,10 @@ class Standing:
     ends: datetime | None
     """When what was granted ends; None without a choice."""
     open_purposes: frozenset[str]
+    measured_since: datetime | None
+    """When the exempt measurement that goes on began; None if none does, or if nobody knows."""
+    doubtful: bool
+    """Whether something on the request looked like a choice and was none."""
 
     def __init__(
         self,
@@ -248,10 +296,12 @@ class Standing:
         choice: Appraisal | None,
         now: datetime,
         refused: frozenset[str],
+        measured_since: datetime | None = None,
         *,
         doubtful: bool,
     ) -> None:
         self._terms, self._choice = terms, choice
+        self.measured_since, self.doubtful = measured_since, doubtful
         if choice is None:
             self.consent, self.ends, self.decided = None, None, False
             self.ask = terms.has_options

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .consent import Standing, Terms
 from .periods import Period
-from .registry import CookieRule, Purpose, Registry
+from .registry import CookieRule, Purpose, Registry, octets
 from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
 
 Header = tuple[str, str]
@@ -49,6 +49,8 @@ class Reason(StrEnum):
     """Shortened to `max_lifetime`."""
     CONSENT_END = "consent-end"
     """Shortened to the end of the choice that allowed it."""
+    MEASURING_END = "measuring-end"
+    """Shortened to the end of the period of exempt measurement, which no visit prolongs."""
     RULE_LIFETIME = "rule-lifetime"
     """Shortened to the lifetime that its rule states."""
     AMBIGUOUS_LIFETIME = "ambiguous-lifetime"
@@ -128,11 +130,18 @@ class Enforcer:
         self._classify = registry.classify
         self._keep_unknown = registry.consent.unknown == "keep"
         self._hide_undeclared = registry.consent.undeclared_request != "keep"
+        self._expire_undeclared = registry.consent.undeclared_request == "expire"
         self._cap = registry.consent.max_lifetime
         self.governed = frozenset(
             {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
         )
         """Names of the header fields that set cookies, in lower case."""
+        self.optional = tuple(
+            (octets(rule.name), rule)
+            for rule in registry.cookies
+            if "*" not in rule.name and rule.purpose not in terms.essential
+        )
+        """The exact names that the visitor decides about, as they stand in header fields, and their rules."""
         self._demands = {
             rule.name: demands
             for rule in registry.cookies
@@ -208,6 +217,10 @@ class Enforcer:
                 ends.append((rule.lifetime.after(moment.now), Reason.RULE_LIFETIME))
             if moment.needed and moment.standing.ends and rule.purpose in self._terms.by_consent:
                 ends.append((moment.standing.ends, Reason.CONSENT_END))
+            if rule.purpose in self._terms.by_objection and moment.standing.measured_since:
+                ends.append(
+                    (self._terms.measuring_ends(moment.standing.measured_since), Reason.MEASURING_END)
+                )
         end, reason = min(ends)
         return (end - moment.now).total_seconds(), reason
 
@@ -254,24 +267,42 @@ class Enforcer:
                 rule for rule in rules.values() if rule and rule.purpose not in self._terms.essential
             ),
             hidden=self._hide_undeclared and None in rules.values(),
+            declared=frozenset(rule.name for rule in rules.values() if rule),
+            undeclared=tuple(sorted(name for name, rule in rules.items() if not rule and name)),
         )
 
-    def filter_cookies(self, field: str, standing: Standing) -> tuple[str, list[CookiePair]]:
+    def filter_cookies(
+        self, field: str, allows: Callable[[CookieRule], bool]
+    ) -> tuple[str, list[CookiePair]]:
         """A request's `Cookie` value as the app may see it, and what was taken out.
 
-        The rest stays as it was, octet by octet; "" if nothing is left.
+        `allows` says whether the cookies of a rule may be seen. The rest stays as it was, octet by octet;
+        "" if nothing is left.
         """
         kept: list[CookiePair] = []
         hidden: list[CookiePair] = []
         for pair in read_cookies(field):
-            (kept if self._is_visible(pair.name, standing) else hidden).append(pair)
+            (kept if self._is_visible(pair.name, allows) else hidden).append(pair)
         return (";".join(pair.piece for pair in kept).lstrip(" ") if hidden else field), hidden
 
-    def _is_visible(self, name: str, standing: Standing) -> bool:
+    def leftovers(
+        self, field: str, allows: Callable[[CookieRule], bool]
+    ) -> list[tuple[CookiePair, CookieRule | None]]:
+        """The cookies of a request that have to go, each once, with their rules; None for undeclared ones."""
+        found: dict[tuple[str, bool], tuple[CookiePair, CookieRule | None]] = {}
+        for pair in read_cookies(field):
+            rule = self._classify(pair.name)
+            if pair.name in self._own_names or not pair.name:
+                continue
+            if self._expire_undeclared if rule is None else not allows(rule):
+                found.setdefault((pair.name, "=" in pair.piece), (pair, rule))
+        return list(found.values())
+
+    def _is_visible(self, name: str, allows: Callable[[CookieRule], bool]) -> bool:
         if name in self._own_names:
             return True
         rule = self._classify(name)
-        return not self._hide_undeclared if rule is None else standing.allows_rule(rule)
+        return not self._hide_undeclared if rule is None else allows(rule)
 
 
 class CookieSurvey(NamedTuple):
@@ -283,6 +314,10 @@ class CookieSurvey(NamedTuple):
     """The rules of the cookies that the visitor decides about."""
     hidden: bool
     """Whether there are undeclared cookies, and the registry hides them."""
+    declared: frozenset[str]
+    """The names of all the rules that its cookies fall under."""
+    undeclared: tuple[str, ...]
+    """The names of cookies that fall under none."""
 
 
 @dataclass(frozen=True, slots=True)
