@@ -178,7 +178,7 @@ async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exch
     environ = _environ(scope, body)
     page = await asyncio.to_thread(respond, environ, exchange)
     headers: list[Header] = page.get_wsgi_headers(environ).to_wsgi_list()
-    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": page.status_code, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.get_data()})
 

@@ -173,17 +173,18 @@ class Exchange:
 
     def answer(
         self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
-    ) -> None:
-        """Make what the visitor answered the choice, once it is recorded.
+    ) -> bool:
+        """Make what the visitor answered the choice, once it is recorded; whether all of it fits a cookie.
 
         `offer` is the verified statement of what was shown, None where this site showed nothing. Raises
         RecordStoreError where a grant cannot be recorded; nothing has changed then.
         """
-        made = self._kept(
-            choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
-        )
+        decided = choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        wanted = self._kept(decided)
+        made = self.policy.fitted(wanted)
         self.policy.record(self._event(made, Act(answer.choice.value), source, offer, language))
         self.choose(made)
+        return made is wanted
 
     def _event(
         self, consent: Consent, act: Act, source: Source, offer: Offer | None = None, language: str = ""

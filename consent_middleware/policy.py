@@ -14,7 +14,7 @@ from .core.enforcement import CookieSurvey, Decision, Enforcer
 from .core.gating import Gate
 from .core.registry import Registry
 from .core.set_cookie import imf_fixdate
-from .core.token import LONGEST_WRITTEN, TokenSigner
+from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
 from .observe import DecisionLog, Inventory, logger
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Target = MutableMapping[str, Any]
 """An ASGI scope or a WSGI environ."""
+
+GPC_PATH = "/.well-known/gpc.json"
+"""Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
 
 _SHORT_KEY = 16
 _LONGEST_REMEMBERED = 2048
@@ -72,6 +75,7 @@ class ConsentPolicy:
         self.memory = CookieMemory(self.inventory)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
+        self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.snapshot = snapshot_of(registry, "")
         self.records = _open_records(records, keys) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
@@ -135,10 +139,12 @@ class ConsentPolicy:
 
     def token(self, consent: Consent) -> str:
         """The signed text of a choice, short enough for a cookie."""
-        token = self._signer.sign(consent)
-        return (
-            token if len(token) <= LONGEST_WRITTEN else self._signer.sign(coarsened(consent, self.registry))
-        )
+        return self._signer.sign(self.fitted(consent))
+
+    def fitted(self, consent: Consent) -> Consent:
+        """The choice as far as it fits into a cookie: one that does not is coarsened towards refusal."""
+        fits = len(self._signer.sign(consent)) <= LONGEST_WRITTEN
+        return consent if fits else coarsened(consent, self.registry)
 
     def read_consent(self, token: str, now: datetime) -> Consent | None:
         """The choice that a token holds at `now`, None for anything that says nothing then.
@@ -191,8 +197,10 @@ class ConsentPolicy:
 
     def is_page(self, path: str) -> bool:
         """Whether a path below the mount is one of the consent pages."""
-        base = self.registry.consent.path
-        return path.startswith(base) and (len(path) == len(base) or path[len(base)] == "/")
+        settings = self.registry.consent
+        if path.startswith(settings.path):
+            return len(path) == len(settings.path) or path[len(settings.path)] == "/"
+        return path == GPC_PATH and settings.gpc == "refuse"
 
     def is_nested(self, target: Target) -> bool:
         """Whether an outer copy of the middleware judges this request already.

@@ -112,9 +112,9 @@ TABLE = [
     (
         "new",
         "_ga=secret; Path=/a; Domain=example.com; Max-Age=0",
-        f"_ga=; Path=/a; Domain=example.com; {EPOCH}",
+        f"_ga=; {EPOCH}; Path=/a; Domain=example.com",
     ),
-    ("new", "promo=; Max-Age=-1; Secure", f"promo=; Secure; {EPOCH}"),
+    ("new", "promo=; Max-Age=-1; Secure", f"promo=; {EPOCH}; Secure"),
     ("new", "_ga=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=3600", None),
     ("new", "_ga=1; Max-Age=0; Expires=Wed, 09 Jun 2032 10:18:14 GMT", f"_ga=; {EPOCH}"),
     ("new", "_ga=1; Max-Age=0; Max-Age=x; Expires=Wed, 09 Jun 2032 10:18:14 GMT", None),
@@ -122,7 +122,7 @@ TABLE = [
     # Prefixes, in any case.
     ("new", "__host-consent=x; Secure; Path=/", None),
     ("new", "__Host-consent=forged; Secure; Path=/", None),
-    ("new", "__Host-consent=; Secure; Path=/; Max-Age=0", "__Host-consent=; Secure; Path=/; Max-Age=0"),
+    ("new", "__Host-consent=; Secure; Path=/; Max-Age=0", f"__Host-consent=; {EPOCH}; Secure; Path=/"),
     # Attributes that the registry demands.
     ("all", "lang=fr; Path=/", "lang=fr; Path=/; Secure; HttpOnly; SameSite=Lax"),
     ("all", "lang=fr; SameSite=Strict; secure; httponly", "lang=fr; SameSite=Strict; secure; httponly"),

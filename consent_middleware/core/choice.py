@@ -87,27 +87,27 @@ class _Alone:
 def _granted_alone(answer: Answer, terms: Terms, open_purposes: Collection[str]) -> _Alone:
     """Keep a yes to a vendor or cookie without its purpose as the purpose, less all else under it.
 
-    A vendor is refused for all of its purposes or for none, so one that is not wanted under a purpose
-    opened here but serves another purpose too has only its cookies under this one refused.
+    A vendor is refused for all of its purposes or for none. So one that is offered under a purpose opened
+    here is refused, though another of its purposes may be granted: its hosts must not open by this.
     """
     registry = terms.registry
     vendors = {id for id, yes in answer.vendors.items() if yes and id in registry.vendors}
-    cookies = {name for name, yes in answer.cookies.items() if yes} & _optional_cookies(terms)
+    wanted = {name for name, yes in answer.cookies.items() if yes} & _optional_cookies(terms)
+    refused = {id for id, yes in answer.vendors.items() if not yes}
+    cookies = [rule for rule in registry.cookies if rule.name in wanted and rule.vendor not in refused]
     opened = {purpose for id in vendors for purpose in registry.vendors[id].purposes}
-    opened |= {rule.purpose for rule in registry.cookies if rule.name in cookies}
+    opened |= {rule.purpose for rule in cookies}
     opened -= set(open_purposes) | terms.essential
     unwanted = {
         rule.name
         for rule in registry.cookies
-        if rule.purpose in opened and rule.name not in cookies and rule.vendor not in vendors
+        if rule.purpose in opened and rule not in cookies and rule.vendor not in vendors
     }
-    serving = {rule.vendor for rule in registry.cookies if rule.name in cookies}
+    serving = {rule.vendor for rule in cookies if rule.purpose in opened}
     closed = {
         vendor.id
         for vendor in registry.vendors.values()
-        if vendor.id not in vendors | serving
-        and opened.intersection(vendor.purposes)
-        and not set(open_purposes).intersection(vendor.purposes)
+        if vendor.id not in vendors | serving and opened.intersection(vendor.purposes)
     }
     return _Alone(frozenset(opened), frozenset(closed), frozenset(unwanted))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .consent import Standing, Terms
 from .periods import Period
-from .registry import CookieRule, Purpose, Registry, octets
+from .registry import CookieRule, Purpose, Registry
 from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
 
 Header = tuple[str, str]
@@ -19,11 +19,11 @@ class Action(StrEnum):
     """What becomes of a line."""
 
     KEEP = "keep"
-    """It leaves: byte for byte, but for attributes that the registry demands or that were ambiguous."""
+    """It leaves, byte for byte."""
     DROP = "drop"
     """It does not leave."""
     SHORTEN = "shorten"
-    """It leaves with a lifetime of ours: cut, made plain, or, for a deletion, none at all."""
+    """It leaves rewritten: its lifetime cut or made plain, a deletion anew, its attributes mended."""
 
 
 class Reason(StrEnum):
@@ -42,9 +42,9 @@ class Reason(StrEnum):
     DELETION = "deletion"
     """Kept as it is, or written anew: takes a cookie away."""
     RAISED = "raised"
-    """Kept, with attributes added that the registry demands."""
+    """Rewritten, with attributes added that the registry demands."""
     REPEATED = "repeated"
-    """Kept, with one `Domain`, `Path` and `SameSite` instead of several."""
+    """Rewritten, with one `Domain`, `Path` and `SameSite` instead of several."""
     CAP = "cap"
     """Shortened to `max_lifetime`."""
     CONSENT_END = "consent-end"
@@ -137,7 +137,7 @@ class Enforcer:
         )
         """Names of the header fields that set cookies, in lower case."""
         self.optional = tuple(
-            (octets(rule.name), rule)
+            (rule.name, rule)
             for rule in registry.cookies
             if "*" not in rule.name and rule.purpose not in terms.essential
         )
@@ -167,7 +167,7 @@ class Enforcer:
 
     def _decide_own(self, cookie: SetCookie, life: Life, moment: Moment) -> Decision:
         if life.deletes:
-            return _delete(cookie, life, None, allowed=True)
+            return _delete(cookie, life, None, allowed=False)
         if not self._verifies(cookie.value):
             return _drop(cookie, Reason.FORGED, None)
         return self._limited(cookie, life, None, moment, Reason.OWN)
@@ -198,7 +198,7 @@ class Enforcer:
         if not cookie.attributes.repeated:
             return Decision(cookie.name, Action.KEEP, kept_for, rule, cookie.line, cookie.line)
         plain = cookie.session() if life.intended is None else cookie.lasting(int(life.intended), moment.now)
-        return Decision(cookie.name, Action.KEEP, Reason.REPEATED, rule, cookie.line, plain)
+        return Decision(cookie.name, Action.SHORTEN, Reason.REPEATED, rule, cookie.line, plain)
 
     def _kept_for(self, rule: CookieRule | None, moment: Moment) -> Reason:
         if rule is not None and rule.purpose in self._terms.essential:
@@ -232,7 +232,7 @@ class Enforcer:
         if after == decision.after:
             return decision
         reason = Reason.RAISED if decision.action is Action.KEEP else decision.reason
-        return Decision(decision.name, decision.action, reason, decision.rule, decision.before, after)
+        return Decision(decision.name, Action.SHORTEN, reason, decision.rule, decision.before, after)
 
     def filter(
         self, headers: Iterable[Header], moment: Moment, review: Callable[[Decision], Decision]

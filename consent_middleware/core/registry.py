@@ -1,8 +1,8 @@
 """What a site declares: purposes, vendors and cookies; and which rule a cookie name falls under.
 
 The values here are what the TOML file of `registry_file` becomes. All are frozen and compared by value.
-Names and header texts are octets as latin-1 text, the form in which WSGI (PEP 3333) hands them over;
-a name from the file is turned into its UTF-8 octets first.
+Header texts are octets as latin-1 text, the form in which WSGI (PEP 3333) hands them over; the names of
+rules are ASCII, for browsers do not agree on any other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -181,17 +181,12 @@ class Registry:
         return next((rule for rule in self.cookies if rule.name == name), None)
 
 
-def octets(name: str) -> str:
-    """A name from the file as browsers and servers see it: its UTF-8 octets, as latin-1 text."""
-    return name.encode().decode("latin-1")
-
-
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
     """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""
     exact: dict[str, CookieRule] = {}
     patterns: dict[str, dict[str, CookieRule]] = {}
     for rule in rules:
-        prefix, star, suffix = octets(rule.name).partition("*")
+        prefix, star, suffix = rule.name.partition("*")
         if star:
             patterns.setdefault(prefix, {})[suffix] = rule
         else:

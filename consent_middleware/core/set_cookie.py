@@ -33,7 +33,7 @@ _CLEAR_AGE = re.compile(r" *max-age=(-?[0-9]{1,19}) *", re.IGNORECASE)
 _CLEAR_DATE = re.compile(
     r" *expires="
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2})([ -])"
-    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\2([0-9]{4}) "
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\2(1[6-9][0-9]{2}|[2-9][0-9]{3}) "
     r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT *",
     re.IGNORECASE,
 )
@@ -132,7 +132,8 @@ class SetCookie(NamedTuple):
 
     def deletion(self) -> str:
         """The deletion of this very cookie: no value, same place and flags."""
-        return f"{self.name}={self.attributes.rest}; Max-Age=0; Expires={EPOCH}"
+        # The lifetime first: WebKitGTK stops reading at an odd octet and would keep the cookie.
+        return f"{self.name}=; Max-Age=0; Expires={EPOCH}{self.attributes.rest}"
 
 
 def read_set_cookie(line: str) -> SetCookie:
@@ -145,7 +146,7 @@ def read_set_cookie(line: str) -> SetCookie:
     # What an app says after the value is nearly always the same; the value is not.
     attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
     flaw: Flaw | None = None
-    if _is_unsafe(line) or "\t" in name or name.strip(_ODD_EDGES) != name:
+    if _is_unsafe(line) or _is_odd(name):
         flaw = Flaw.MALFORMED
     elif not name:
         flaw = Flaw.NAMELESS
@@ -159,6 +160,11 @@ def read_set_cookie(line: str) -> SetCookie:
 def _is_unsafe(line: str) -> bool:
     # Nearly every line is printable ASCII, which the built-in check sees at a tenth of the cost.
     return not (line.isascii() and line.isprintable()) and _UNSAFE.search(line) is not None
+
+
+def _is_odd(name: str) -> bool:
+    # WebKitGTK cuts a line at a comma or a non-ASCII octet in the name and keeps a nameless cookie.
+    return not name.isascii() or "\t" in name or "," in name or name.strip("\"'") != name
 
 
 def _prefix_holds(name: str, attributes: Attributes) -> bool:

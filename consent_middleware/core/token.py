@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from itsdangerous import Signer
+from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from ..errors import BadTokenError
@@ -46,17 +46,46 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Payload)
 
 
-class TokenSigner:
-    """Signs and verifies tokens with a list of keys, newest first: the first signs, all verify."""
+class Sealer:
+    """Signs octets for one use with a list of keys, newest first: the first signs, all verify.
 
-    def __init__(self, secret_keys: Sequence[str], site_id: str) -> None:
+    `salt` keeps what is signed for one use from being taken for another.
+    """
+
+    def __init__(self, secret_keys: Sequence[str], salt: str) -> None:
         self._signer = Signer(
             # itsdangerous signs with the last key of its list.
             list(reversed(secret_keys)),
-            salt=f"{_SALT}.{site_id}",
+            salt=salt,
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
+
+    def seal(self, content: bytes) -> str:
+        """The signed text of some octets."""
+        return self._signer.sign(base64_encode(content)).decode()
+
+    def unseal(self, sealed: str) -> bytes:
+        """The octets of a signed text; BadTokenError for what we did not sign."""
+        if len(sealed) > LONGEST_READ or not _SHAPE.fullmatch(sealed):
+            raise BadTokenError
+        text, _, signature = sealed.rpartition(".")
+        # 43 letters hold 258 bits for 256: without this, four spellings of one signature would verify.
+        if base64_encode(base64_decode(signature)).decode() != signature:
+            raise BadTokenError
+        if not self._signer.verify_signature(text.encode(), signature):
+            raise BadTokenError
+        try:
+            return base64_decode(text)
+        except BadData as error:
+            raise BadTokenError from error
+
+
+class TokenSigner:
+    """Signs and verifies tokens with a list of keys, newest first."""
+
+    def __init__(self, secret_keys: Sequence[str], site_id: str) -> None:
+        self._sealer = Sealer(secret_keys, f"{_SALT}.{site_id}")
 
     def sign(self, consent: Consent) -> str:
         """The token of a choice. One that granted nothing carries no id that could follow the visitor."""
@@ -71,20 +100,13 @@ class TokenSigner:
             m=None if consent.measured_since is None else _micros(consent.measured_since),
             g=consent.gpc,
         )
-        return self._signer.sign(base64_encode(_encoder.encode(payload))).decode()
+        return self._sealer.seal(_encoder.encode(payload))
 
     def verify(self, token: str) -> Consent:
         """The choice that a token holds, whatever its age; BadTokenError for what we did not sign."""
-        if len(token) > LONGEST_READ or not _SHAPE.fullmatch(token):
-            raise BadTokenError
-        text, _, signature = token.rpartition(".")
-        # 43 letters hold 258 bits for 256: without this, four spellings of one signature would verify.
-        if base64_encode(base64_decode(signature)).decode() != signature:
-            raise BadTokenError
-        if not self._signer.verify_signature(text.encode(), signature):
-            raise BadTokenError
+        text = self._sealer.unseal(token)
         try:
-            return _consent(_decoder.decode(base64_decode(text)))
+            return _consent(_decoder.decode(text))
         except (ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise BadTokenError from error
 

@@ -1,13 +1,98 @@
 """The consent pages: one Werkzeug app, served under WSGI and ASGI. Imported on first use."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from werkzeug import Response
+from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
+from werkzeug.utils import redirect
 
+from ..errors import RecordStoreError
 from ..exchange import Exchange
+from ..policy import GPC_PATH
+from . import choose, preferences
+from .problems import problem
+from .visit import Visit, json_response
+
+Page = Callable[[Visit], Response]
+Methods = Mapping[str, Page]
+
+
+def _support(visit: Visit) -> Response:
+    """The GPC support resource."""
+    updated = visit.exchange.policy.registry.site.policy_updated
+    return json_response({"gpc": True} | ({"lastUpdate": updated.isoformat()} if updated else {}))
+
+
+_PAGES: Mapping[str, Methods] = {
+    "/": {"GET": preferences.show, "POST": choose.answer},
+    "/state": {"GET": Visit.state},
+}
+_OF_THE_HOST: Mapping[str, Methods] = {GPC_PATH: {"GET": _support}}
+_FOR_PROGRAMS = frozenset({"/state", "/receipt", "/openapi.json"})
+"""What speaks JSON whoever asks; origins that the registry names may read it, and choose."""
 
 
 def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
     """Answer a request for one of the consent pages."""
-    del environ, exchange
-    return Response("not built yet", status=501)
+    visit = Visit(Request(environ), exchange)
+    path = exchange.request.path
+    page = path.removeprefix(exchange.policy.registry.consent.path)
+    json = page in _FOR_PROGRAMS or visit.speaks_json
+    try:
+        response = _response(visit, path, page)
+    except RecordStoreError:
+        error = ServiceUnavailable("The choice could not be recorded, so it was not made. Try again later.")
+        response = problem(visit, error, json=json)
+    except HTTPException as error:
+        response = problem(visit, error, json=json)
+    if page == "/" or page in _FOR_PROGRAMS:
+        _share(visit, response)
+    return _sealed_off(visit, response)
+
+
+def _response(visit: Visit, path: str, page: str) -> Response:
+    methods = _OF_THE_HOST.get(path) or _PAGES.get(page)
+    if not page:
+        methods = {"GET": lambda visit: redirect(visit.url(), 308)}
+        methods |= {"POST": methods["GET"]}
+    if methods is None:
+        raise NotFound("There is no such page.")
+    method = "GET" if visit.request.method == "HEAD" else visit.request.method
+    allowed = [*methods, "HEAD", "OPTIONS"]
+    if method == "OPTIONS":
+        return Response(status=204, headers={"Allow": ", ".join(allowed)})
+    if method not in methods:
+        raise MethodNotAllowed(allowed, "This method is not for this page.")
+    return methods[method](visit)
+
+
+def _share(visit: Visit, response: Response) -> None:
+    """Let the origins that the registry names read the answer, never with credentials (Fetch, "CORS")."""
+    origins = visit.exchange.policy.registry.consent.cors_origins
+    if origins:
+        response.headers.add("Vary", "Origin")
+    if visit.caller.origin not in origins:
+        return
+    response.headers["Access-Control-Allow-Origin"] = visit.caller.origin
+    if visit.request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type, Consent-Token"
+        response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _sealed_off(visit: Visit, response: Response) -> Response:
+    """The answer with what keeps it out of caches, frames and the hands of other scripts."""
+    if "Cache-Control" not in response.headers:
+        visit.exchange.was_read = True
+        response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if response.mimetype == "text/html":
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
+        response.headers["X-Frame-Options"] = "DENY"
+        # With "no-referrer" browsers would post forms with `Origin: null`.
+        response.headers["Referrer-Policy"] = "same-origin"
+    return response

@@ -6,7 +6,7 @@ from typing import Any
 
 from consent_middleware import catalogue
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
-from consent_middleware.core.registry import CookieRule, classifier, octets
+from consent_middleware.core.registry import CookieRule, classifier
 
 from .findings import Findings, did_you_mean
 from .positions import Path
@@ -210,7 +210,7 @@ def _tracker(name: str) -> catalogue.Table | None:
     """The well-known tracker that a rule lets pass, if any: by its name, or by a pattern around it."""
     classify, by_name = _known_trackers()
     # Read as a name, a pattern is found within a wider pattern.
-    match = classify(octets(name))
+    match = classify(name)
     if match:
         return by_name[match.name]
     # A lone star is suspected already.

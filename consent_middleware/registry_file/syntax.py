@@ -21,7 +21,8 @@ LANGUAGE = r"([A-Za-z]{2,8}|[xXiI](?=-))(-[A-Za-z0-9]{1,8})*"
 PERIOD = r"(?!0+ )[0-9]{1,9} (second|minute|hour|day|week|month|year)s?"
 COOKIE_PERIOD = rf"session|{PERIOD}"
 # No more than one star; what RFC 6265bis, section 5.7, would cut or refuse is out.
-COOKIE_NAME = r"""(?![ "])[^*;=\x00-\x1f\x7f]*(\*[^*;=\x00-\x1f\x7f]*)?(?<![ "])"""
+_NAME_PART = r"[\x20-\x29\x2b\x2d-\x3a\x3c\x3e-\x7e]*"
+COOKIE_NAME = rf"""(?![ "]){_NAME_PART}(\*{_NAME_PART})?(?<![ "])"""
 COOKIE_PATH = r"/[^;\x00-\x1f\x7f]*"
 # RFC 9110, section 5.6.2, which RFC 6265 builds on.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -94,8 +95,8 @@ def cookie_name(value: str) -> Problem | None:
         return Problem("a cookie name may not be empty")
     if value.count("*") > 1:
         return Problem(f"{value!r} has more than one *", "name the cookies, or write several patterns")
-    if re.search(r"[;=\x00-\x1f\x7f]", value):
-        return Problem(f"{value!r} has a character that no cookie name can have")
+    if re.search(r"[^\x20-\x7e]|[;=,]", value):
+        return Problem(f"{value!r} has a character that browsers do not take, or not all alike, in a name")
     bare = value.strip(' "')
     return Problem(f"{value!r} has a blank or quote at an end", f"did you mean {bare!r}?" if bare else "")
 

@@ -30,7 +30,9 @@ async def asgi_app(scope, receive, send):
 
 @contextmanager
 def uvicorn_serving(policy, http):
-    config = uvicorn.Config(Asgi(asgi_app, policy), port=0, log_level="critical", http=http, ws="none", lifespan="off")
+    config = uvicorn.Config(
+        Asgi(asgi_app, policy), port=0, log_level="critical", http=http, ws="none", lifespan="off"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -78,7 +80,12 @@ def ask(port: int, *fields: str) -> tuple[list[str], str]:
 
 @pytest.mark.parametrize(
     ("serving", "option"),
-    [(uvicorn_serving, "h11"), (uvicorn_serving, "httptools"), (waitress_serving, None), (wsgiref_serving, None)],
+    [
+        (uvicorn_serving, "h11"),
+        (uvicorn_serving, "httptools"),
+        (waitress_serving, None),
+        (wsgiref_serving, None),
+    ],
     ids=["uvicorn-h11", "uvicorn-httptools", "waitress", "wsgiref"],
 )
 def test_on_the_wire(make_policy, now, visitors, serving, option):

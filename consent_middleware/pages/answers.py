@@ -1,0 +1,107 @@
+"""What a visitor answered, read from a form or from JSON.
+
+A form comes from a page that may be older than the registry, so ids that are not known any more are passed
+over; a program is told.
+"""
+
+from typing import Any
+
+import msgspec
+from werkzeug import Request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
+
+from ..core.choice import Answer, Choice
+from ..core.registry import Registry
+
+LIMIT = 64 * 1024
+"""Octets of a body."""
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+CONTINUED_BROWSING = "continued-browsing"
+
+
+class Post(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One POST, whatever its form. `offer` and `next` are as they came, to be verified."""
+
+    choice: Choice
+    purposes: dict[str, bool] = {}
+    vendors: dict[str, bool] = {}
+    cookies: dict[str, bool] = {}
+    offer: str = ""
+    next: str = ""
+    source: str = ""
+
+    @property
+    def answer(self) -> Answer:
+        """What was said."""
+        return Answer(choice=self.choice, purposes=self.purposes, vendors=self.vendors, cookies=self.cookies)
+
+    @property
+    def continues_browsing(self) -> bool:
+        """Whether the banner's script says that the visitor went on to another page of the site."""
+        return self.source == CONTINUED_BROWSING
+
+    @property
+    def needs_offer(self) -> bool:
+        """Whether the answer may grant something, so that it must be known what was shown."""
+        return self.choice in {Choice.ACCEPT_ALL, Choice.SAVE}
+
+
+_decoder = msgspec.json.Decoder(Post)
+
+
+def read_post(request: Request, registry: Registry) -> Post:
+    """The answer in a request's body. Raises the Werkzeug error that says what is wrong with it."""
+    request.max_content_length = LIMIT
+    match request.mimetype:
+        case "application/json":
+            return _checked(_from_json(request.get_data(cache=False)), registry)
+        case "application/x-www-form-urlencoded":
+            return _from_form(request.form)
+    raise UnsupportedMediaType(f"Send {FORM} or {JSON}.")
+
+
+def _from_json(body: bytes) -> Post:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise UnprocessableEntity(f"{error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The body is not JSON.") from error
+
+
+def _checked(post: Post, registry: Registry) -> Post:
+    rules = {rule.name for rule in registry.cookies}
+    known: list[tuple[str, dict[str, bool], Any]] = [
+        ("purposes", post.purposes, registry.purposes),
+        ("vendors", post.vendors, registry.vendors),
+        ("cookies", post.cookies, rules),
+    ]
+    for field, answers, ids in known:
+        unknown = sorted(set(answers).difference(ids))
+        if unknown:
+            raise UnprocessableEntity(f"The registry has no {', '.join(unknown)} in {field}.")
+    if post.source not in {"", CONTINUED_BROWSING}:
+        raise UnprocessableEntity(f"source is left out, or {CONTINUED_BROWSING}.")
+    return post
+
+
+def _from_form(form: MultiDict[str, str]) -> Post:
+    choices = set(form.getlist("choice"))
+    if len(choices) != 1 or not choices.issubset(set(Choice)):
+        raise UnprocessableEntity(f"choice must be one of {', '.join(Choice)}.")
+    return Post(
+        choice=Choice(choices.pop()),
+        purposes=_yes_and_no(form.getlist("purpose"), form.getlist("refuse_purpose")),
+        vendors=_yes_and_no(form.getlist("vendor"), form.getlist("refuse_vendor")),
+        cookies=_yes_and_no(form.getlist("cookie"), form.getlist("refuse_cookie")),
+        offer=form.get("offer", ""),
+        next=form.get("next", ""),
+        source=form.get("source", ""),
+    )
+
+
+def _yes_and_no(yes: list[str], no: list[str]) -> dict[str, bool]:
+    """A refusal wins over a yes to the same."""
+    return dict.fromkeys(yes, True) | dict.fromkeys(no, False)

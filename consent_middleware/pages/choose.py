@@ -1,0 +1,68 @@
+"""`POST /consent/`: a choice, from a form or a program."""
+
+from werkzeug import Response
+from werkzeug.exceptions import Conflict, Forbidden
+from werkzeug.utils import redirect
+
+from ..core.consent import NO_SIGNALS
+from ..records.event import Offer, Source
+from . import preferences
+from .answers import JSON, Post, read_post
+from .offer import read_offer
+from .visit import Visit
+
+_LAYOUTS = {"banner": Source.BANNER, "preferences": Source.PREFERENCES}
+
+
+def answer(visit: Visit) -> Response:
+    """Make what the visitor said the choice."""
+    exchange, json = visit.exchange, visit.request.mimetype == JSON
+    registry = exchange.policy.registry
+    if not visit.caller.may_choose(registry.consent.cors_origins, json=json):
+        raise Forbidden("A choice is made on the site itself, or by an app that sends JSON without cookies.")
+    post = read_post(visit.request, registry)
+    offer = read_offer(exchange.policy, post.offer, exchange.now)
+    if post.continues_browsing:
+        _check_continued(visit, post, offer)
+    if offer is None and post.needs_offer and not (json and visit.caller.is_native()):
+        if json:
+            raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
+        return preferences.page(visit, note="stale", status=409)
+    source = _source(post, offer, json=json)
+    fits = exchange.answer(post.answer, source=source, offer=offer, language=visit.language)
+    if json:
+        return visit.state()
+    if not fits:
+        return preferences.page(visit, note="coarsened")
+    return redirect(visit.next(post.next) or visit.url(), 303)
+
+
+def _source(post: Post, offer: Offer | None, *, json: bool) -> Source:
+    if post.continues_browsing:
+        return Source.CONTINUED_BROWSING
+    if post.choice == "withdraw":
+        return Source.WITHDRAW
+    if offer is None:
+        return Source.API if json else Source.PREFERENCES
+    return _LAYOUTS.get(offer.layout.partition("-")[0], Source.API)
+
+
+def _check_continued(visit: Visit, post: Post, offer: Offer | None) -> None:
+    """Let going on to another page stand for a yes only where the registry says so.
+
+    And only where nothing speaks against it: no choice, no signal, no page that the browser loads ahead.
+    """
+    exchange, fields = visit.exchange, visit.request.headers
+    allowed = (
+        exchange.policy.registry.consent.acceptance == "continued-browsing"
+        and post.choice == "accept-all"
+        and visit.caller.site == "same-origin"
+        and fields.get("Sec-Fetch-Dest", "empty") == "empty"
+        and "Sec-Purpose" not in fields
+        and exchange.standing.consent is None
+        and exchange.signals == NO_SIGNALS
+        and offer is not None
+        and offer.layout.startswith("banner")
+    )
+    if not allowed:
+        raise Forbidden("Going on to another page does not count as a choice here.")
