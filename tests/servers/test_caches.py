@@ -1,7 +1,8 @@
 """A real Varnish and a real nginx in front of a real server: two visitors with opposite choices.
 
 The caches are set up as busy sites do it: cookies in a request are no reason to pass, and answers without a
-lifetime are kept too. `careless` replaces Varnish's built-in rules for answers by the age alone.
+lifetime are kept too; nginx overlooks `Set-Cookie` and `Vary`. `careless` replaces Varnish's built-in rules
+for answers by the age alone, and drops `Vary`.
 """
 
 import os
@@ -52,6 +53,7 @@ sub vcl_recv {
 sub vcl_backend_response {
     if (bereq.url ~ "/again") { set beresp.ttl = 0.001s; set beresp.grace = 0s; set beresp.keep = 1h; }
     if (bereq.url ~ "careless") {
+        unset beresp.http.Vary;
         if (beresp.ttl <= 0s) { set beresp.uncacheable = true; set beresp.ttl = 120s; }
         return (deliver);
     }
@@ -71,7 +73,7 @@ http {
             proxy_cache all; proxy_cache_valid any 1m; proxy_cache_methods GET HEAD;
             proxy_cache_convert_head off; proxy_cache_revalidate on;
             proxy_cache_key $request_method$request_uri;
-            proxy_ignore_headers Set-Cookie;
+            proxy_ignore_headers Set-Cookie Vary;
         }
     }
 }
