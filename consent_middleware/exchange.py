@@ -332,7 +332,7 @@ class Exchange:
             self.policy.memory.settle(rule)
             if rule.purpose not in self.terms.essential:
                 stored.add(rule)
-                self.policy.memory.learn(rule, read_set_cookie(decision.before), self.request.full_path)
+                self.policy.memory.learn(read_set_cookie(decision.before), self.request.full_path)
         return stored
 
     def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Expiry]:
@@ -358,7 +358,7 @@ class Exchange:
     def _came(self, around: Surroundings) -> Iterable[Leftover]:
         """What came with the request and has to go."""
         for pair, rule in self.policy.enforcer.leftovers(self.request.cookie, self._is_welcome):
-            leftover = self.policy.memory.leftover(pair, self._places(rule), self.visitor, around)
+            leftover = self.policy.memory.leftover(pair, self._places(rule, pair.name), self.visitor, around)
             if leftover is not None:
                 yield leftover
 
@@ -367,10 +367,10 @@ class Exchange:
         restates = self.changed and not self.only_adds
         for name, rule in self.policy.enforcer.optional if restates else ():
             if not self.standing.allows_rule(rule):
-                yield Leftover(name, named=True, known=self._places(rule), came=False)
+                yield Leftover(name, named=True, known=self._places(rule, name), came=False)
 
-    def _places(self, rule: CookieRule | None) -> tuple[Place, ...]:
-        return (*declared_places(rule), *self.policy.memory.places(rule)) if rule else ()
+    def _places(self, rule: CookieRule | None, name: str) -> tuple[Place, ...]:
+        return (*declared_places(rule), *self.policy.memory.places(name)) if rule else ()
 
     def _begins(self, decisions: list[Decision], stored: set[CookieRule], expiring: list[Expiry]) -> bool:
         """Whether exempt measurement of this visitor begins with this answer.

@@ -17,6 +17,7 @@ from .core.set_cookie import CookiePair, SetCookie
 from .observe import Inventory
 
 _MOST_PLACES = 4
+_MOST_NAMES = 2048
 _MOST_VISITORS = 4096
 _WAIT = timedelta(days=1)
 
@@ -26,22 +27,22 @@ class CookieMemory:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._places: dict[str, tuple[Place, ...]] = {}
+        self._learnt = lru_cache(_MOST_NAMES)(_Learnt)
         self.settled = set[str]()
         """Rules of which nothing more is to be reported."""
         self._first_seen: dict[str, datetime] = {}
         self._tries = lru_cache(_MOST_VISITORS)(_Tries)
 
-    def learn(self, rule: CookieRule, cookie: SetCookie, request_path: str) -> None:
+    def learn(self, cookie: SetCookie, request_path: str) -> None:
         """Take notice of where a cookie that leaves will be kept."""
-        known, place = self.places(rule), place_of(cookie, request_path)
-        if place not in known:
-            # The last that were learnt: an app that moved a cookie sets it at one place only.
-            self._places[rule.name] = (place, *known)[:_MOST_PLACES]
+        learnt, place = self._learnt(cookie.name), place_of(cookie, request_path)
+        if place not in learnt.places:
+            # The last that were learnt: an app that has moved a cookie sets it at one place only.
+            learnt.places = (place, *learnt.places)[:_MOST_PLACES]
 
-    def places(self, rule: CookieRule) -> tuple[Place, ...]:
-        """Where cookies of a rule were seen to be set, the last first."""
-        return self._places.get(rule.name, ())
+    def places(self, name: str) -> tuple[Place, ...]:
+        """Where cookies of this very name were seen to be set, the last first."""
+        return self._learnt(name).places
 
     def settle(self, rule: CookieRule) -> None:
         """Take notice that the app sets cookies of a rule, so that their ends are within limits."""
@@ -74,6 +75,16 @@ class CookieMemory:
     def tried(self, visitor: str, name: str) -> None:
         """Take notice of one try."""
         self._tries(hash((visitor, name))).count += 1
+
+
+class _Learnt:
+    """Where the cookies of one name live."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, name: str) -> None:
+        del name
+        self.places: tuple[Place, ...] = ()
 
 
 class _Tries:
