@@ -175,7 +175,7 @@ async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exch
     body = await _read_body(receive)
     if body is None:
         return
-    environ = _environ(scope, body)
+    environ = environ_of(scope, body)
     page = await asyncio.to_thread(respond, environ, exchange)
     headers: list[Header] = page.get_wsgi_headers(environ).to_wsgi_list()
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
@@ -196,7 +196,7 @@ async def _read_body(receive: Receive) -> bytes | None:
     return body[: _BODY_LIMIT + 1]
 
 
-def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+def environ_of(scope: Scope, body: bytes = b"") -> dict[str, Any]:
     """A WSGI environ for the pages (PEP 3333)."""
     host, port = scope.get("server") or ("localhost", None)
     root: str = scope.get("root_path", "")

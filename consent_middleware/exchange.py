@@ -4,7 +4,7 @@ An ordinary request asks nothing of it: no choice is read before the app reads i
 cookie, or the request carries one that the visitor decides about.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,7 @@ from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
-from .request import Request, RequestConsent
+from .request import Request, RequestConsent, get_consent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
 _DATE_SKEW = 60
@@ -437,3 +437,10 @@ def _dates_hold(headers: list[Header], now: datetime) -> bool:
             if date is None or abs((date - now).total_seconds()) > _DATE_SKEW:
                 return False
     return True
+
+
+def exchange_of(target: Mapping[str, Any]) -> Exchange:
+    """The exchange behind an ASGI scope or WSGI environ, as `get_consent` finds the visitor's consent."""
+    visit = get_consent(target).visit
+    assert isinstance(visit, Exchange)
+    return visit

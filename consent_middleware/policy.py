@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from .appearance import Appearance
 from .core.consent import Appraisal, Consent, Terms, coarsened
 from .core.enforcement import CookieSurvey, Decision, Enforcer
 from .core.gating import Gate
@@ -49,7 +50,8 @@ class ConsentPolicy:
 
     `secret_keys` are given newest first: the first signs, all verify. `consent_needed` is asked once per
     request; where it says no, everything is allowed and only the caps hold. `on_decision` sees every
-    decision and may return another. `clock` returns the time, aware. ConfigurationError if it cannot start.
+    decision and may return another. `pages` is a directory with the site's own templates, style and texts for
+    the consent pages. `clock` returns the time, aware. ConfigurationError if it cannot start.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ConsentPolicy:
         clock: Callable[[], datetime] = _utc_now,
         new_id: Callable[[], str] = _new_id,
         records: str | None = None,
+        pages: str | os.PathLike[str] | None = None,
     ) -> None:
         self.registry = registry
         self.terms = Terms(registry)
@@ -76,7 +79,8 @@ class ConsentPolicy:
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
         self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
-        self.snapshot = snapshot_of(registry, "")
+        self.appearance = _checked_appearance(pages, registry)
+        self.snapshot = snapshot_of(registry, self.appearance.digest)
         self.records = _open_records(records, keys) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Enforcer(registry, self.terms, frozenset(self._cookie_names.values()), self.verifies)
@@ -269,6 +273,19 @@ def _checked_keys(keys: Sequence[str] | str) -> list[str]:
             stacklevel=4,
         )
     return keys
+
+
+def _checked_appearance(directory: str | os.PathLike[str] | None, registry: Registry) -> Appearance:
+    appearance = Appearance.of(directory)
+    for language in registry.site.languages:
+        if not appearance.speaks(language):
+            warnings.warn(
+                f"the consent pages have no texts in {language!r}, so they are in English there: add "
+                f"translations/{language}.toml to the directory given as pages",
+                ConfigurationWarning,
+                stacklevel=4,
+            )
+    return appearance
 
 
 def _open_records(url: str, keys: list[str]) -> "RecordStore":

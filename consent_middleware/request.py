@@ -100,6 +100,11 @@ class RequestConsent:
         return self._visit
 
     @property
+    def visit(self) -> Visit:
+        """The exchange behind it, for the pages; reading it leaves the answer as cacheable as it was."""
+        return self._visit
+
+    @property
     def registry(self) -> Registry:
         """The registry in force; reading it leaves the answer as cacheable as it was."""
         return self._visit.terms.registry

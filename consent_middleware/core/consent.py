@@ -195,7 +195,7 @@ class Terms:
             grants_end=ends[0],
             token_end=ends[1],
             asks_from=ends[2],
-            steady_until=min(ends),
+            steady_until=self._steady_until(consent, min(ends)),
         )
 
     def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
@@ -234,8 +234,15 @@ class Terms:
         """When exempt measurement that began at `since` ends."""
         return self.max_lifetime.after(since)
 
+    def _steady_until(self, consent: Consent, end: datetime) -> datetime:
+        since = consent.measured_since
+        if consent.version == UNDECIDED or (since and since > consent.decided_at):
+            return consent.decided_at
+        return min(end, self.measuring_ends(since)) if since else end
+
     def _steady_standing(self, choice: "Appraisal") -> "Standing":
-        return Standing(self, choice, choice.consent.decided_at, frozenset(), doubtful=False)
+        consent = choice.consent
+        return Standing(self, choice, consent.decided_at, frozenset(), consent.measured_since, doubtful=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -296,7 +303,7 @@ class Standing:
         choice: Appraisal | None,
         now: datetime,
         refused: frozenset[str],
-        measured_since: datetime | None = None,
+        measured_since: datetime | None,
         *,
         doubtful: bool,
     ) -> None:

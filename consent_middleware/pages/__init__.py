@@ -10,27 +10,40 @@ from werkzeug.utils import redirect
 from ..errors import RecordStoreError
 from ..exchange import Exchange
 from ..policy import GPC_PATH
-from . import choose, preferences
+from . import banner, choose, cookie_policy, openapi, preferences, receipt, static_files
 from .problems import problem
 from .visit import Visit, json_response
 
 Page = Callable[[Visit], Response]
-Methods = Mapping[str, Page]
 
 
-def _support(visit: Visit) -> Response:
-    """The GPC support resource."""
+def _to_preferences(visit: Visit) -> Response:
+    return redirect(visit.presentation.url(), 308)
+
+
+def _gpc_support(visit: Visit) -> Response:
     updated = visit.exchange.policy.registry.site.policy_updated
     return json_response({"gpc": True} | ({"lastUpdate": updated.isoformat()} if updated else {}))
 
 
-_PAGES: Mapping[str, Methods] = {
+_PAGES: Mapping[str, Mapping[str, Page]] = {
+    "": {"GET": _to_preferences, "POST": _to_preferences},
     "/": {"GET": preferences.show, "POST": choose.answer},
     "/state": {"GET": Visit.state},
+    "/policy": {"GET": cookie_policy.page},
+    "/receipt": {"GET": receipt.show},
+    "/banner": {"GET": banner.fragment},
+    "/banner.js": {"GET": static_files.script},
+    "/banner.css": {"GET": static_files.style},
+    "/openapi.json": {"GET": openapi.show},
 }
-_OF_THE_HOST: Mapping[str, Methods] = {GPC_PATH: {"GET": _support}}
 _FOR_PROGRAMS = frozenset({"/state", "/receipt", "/openapi.json"})
 """What speaks JSON whoever asks; origins that the registry names may read it, and choose."""
+# The style sheet is ours; forms may only lead back here, and nobody may put a page of ours into a frame.
+_CONTENT_SECURITY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
@@ -38,9 +51,9 @@ def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
     visit = Visit(Request(environ), exchange)
     path = exchange.request.path
     page = path.removeprefix(exchange.policy.registry.consent.path)
-    json = page in _FOR_PROGRAMS or visit.speaks_json
+    json = path == GPC_PATH or page in _FOR_PROGRAMS or visit.speaks_json
     try:
-        response = _response(visit, path, page)
+        response = _response(visit, {"GET": _gpc_support} if path == GPC_PATH else _PAGES.get(page))
     except RecordStoreError:
         error = ServiceUnavailable("The choice could not be recorded, so it was not made. Try again later.")
         response = problem(visit, error, json=json)
@@ -51,11 +64,7 @@ def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
     return _sealed_off(visit, response)
 
 
-def _response(visit: Visit, path: str, page: str) -> Response:
-    methods = _OF_THE_HOST.get(path) or _PAGES.get(page)
-    if not page:
-        methods = {"GET": lambda visit: redirect(visit.url(), 308)}
-        methods |= {"POST": methods["GET"]}
+def _response(visit: Visit, methods: Mapping[str, Page] | None) -> Response:
     if methods is None:
         raise NotFound("There is no such page.")
     method = "GET" if visit.request.method == "HEAD" else visit.request.method
@@ -88,10 +97,7 @@ def _sealed_off(visit: Visit, response: Response) -> Response:
         response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-            "base-uri 'none'; frame-ancestors 'none'"
-        )
+        response.headers["Content-Security-Policy"] = _CONTENT_SECURITY
         response.headers["X-Frame-Options"] = "DENY"
         # With "no-referrer" browsers would post forms with `Origin: null`.
         response.headers["Referrer-Policy"] = "same-origin"

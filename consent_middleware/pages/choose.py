@@ -9,6 +9,7 @@ from ..records.event import Offer, Source
 from . import preferences
 from .answers import JSON, Post, read_post
 from .offer import read_offer
+from .origin import path_of_this_host
 from .visit import Visit
 
 _LAYOUTS = {"banner": Source.BANNER, "preferences": Source.PREFERENCES}
@@ -34,7 +35,7 @@ def answer(visit: Visit) -> Response:
         return visit.state()
     if not fits:
         return preferences.page(visit, note="coarsened")
-    return redirect(visit.next(post.next) or visit.url(), 303)
+    return redirect(path_of_this_host(post.next) or visit.presentation.url(), 303)
 
 
 def _source(post: Post, offer: Offer | None, *, json: bool) -> Source:

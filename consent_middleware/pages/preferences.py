@@ -1,16 +1,56 @@
-"""The preferences page."""
+"""The preferences page: every purpose, partner and cookie, with the visitor's answers."""
+
+from datetime import timedelta
 
 from werkzeug import Response
 
+from .origin import path_of_this_host
 from .visit import Visit
+
+_JUST_NOW = timedelta(seconds=30)
+_OPEN_UP_TO = 60
+"""Cookies up to which the page opens with everything unfolded."""
 
 
 def show(visit: Visit) -> Response:
-    """The page as it is asked for."""
-    return page(visit)
+    """The page as it is asked for; it confirms a choice that was made a moment ago."""
+    exchange, made = visit.exchange, visit.exchange.standing.consent
+    just_saved = made is not None and exchange.now - made.decided_at < _JUST_NOW
+    return page(visit, note="saved" if just_saved else "")
 
 
-def page(visit: Visit, *, note: str = "", status: int = 200) -> Response:
-    """The page, with a note on top."""
-    del visit
-    return Response(f"<!doctype html><title>Cookies</title>{note}", status, mimetype="text/html")
+def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = "") -> Response:
+    """The page, with a note on top. `next_page` is where the visitor came from, if not in the address."""
+    exchange = visit.exchange
+    made, declared = exchange.standing.consent, visit.declared
+    came_from = path_of_this_host(next_page or visit.request.args.get("next", "")) or ""
+    return visit.page(
+        "preferences.html",
+        status,
+        note=note,
+        state=visit.state_word,
+        told=_told(visit),
+        signal=visit.honoured_signal,
+        purposes=declared.purposes(),
+        opened=len(exchange.policy.registry.cookies) <= _OPEN_UP_TO,
+        can_withdraw=made is not None and bool(made.purposes),
+        receipt=exchange.policy.records is not None and made is not None and bool(made.purposes),
+        offer=visit.offer("preferences"),
+        next=came_from,
+        here=visit.presentation.url(**({"next": came_from} if came_from else {})),
+        languages=visit.presentation.languages(),
+    )
+
+
+def _told(visit: Visit) -> str:
+    """What the visitor chose, when, and until when."""
+    standing, wording = visit.exchange.standing, visit.presentation.wording
+    if standing.consent is None:
+        return wording.text("preferences.undecided")
+    if not standing.decided:
+        return wording.text("preferences.ended")
+    date = wording.date(standing.consent.decided_at)
+    if visit.has_additions:
+        return wording.text("preferences.again", date=date)
+    end = visit.exchange.terms.asks_from(standing.consent)
+    return wording.text(f"preferences.{visit.state_word}", date=date, until=wording.date(end))

@@ -1,26 +1,30 @@
-"""One request for a consent page, with all that the pages ask of it."""
+"""One request for a consent page, or for a page of the site that shows some of ours."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from werkzeug import Request, Response
-from werkzeug.urls import iri_to_uri
 
 from ..exchange import Exchange
 from .answers import JSON
+from .declared import Declared, state_word
 from .offer import make_offer
 from .origin import Caller, path_of_this_host
+from .presentation import Presentation
 from .state import state_of
+from .wording import Wording
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A request for one of the pages, and the exchange that it is part of."""
+    """A request, and the exchange that it is part of. `wanted` is the language that the site asks for."""
 
     request: Request
     exchange: Exchange
+    wanted: str = ""
 
     @cached_property
     def caller(self) -> Caller:
@@ -41,17 +45,60 @@ class Visit:
         return self.request.accept_mimetypes.best_match(["text/html", JSON]) == JSON
 
     @cached_property
+    def presentation(self) -> Presentation:
+        """The pages in the language that was asked for, else in the visitor's as far as the site has it."""
+        policy = self.exchange.policy
+        languages = policy.registry.site.languages
+        asked = self.wanted or self.request.args.get("lang", "")
+        asked = asked if asked in languages else ""
+        language = asked or self.request.accept_languages.best_match(languages) or languages[0]
+        return Presentation(
+            registry=policy.registry,
+            appearance=policy.appearance,
+            wording=Wording(policy.appearance.speak(language), language, policy.registry),
+            mount=self.request.root_path.rstrip("/"),
+            asked_language=asked,
+            records_kept=policy.records is not None,
+        )
+
+    @property
     def language(self) -> str:
         """The language of the pages."""
-        return self.exchange.policy.registry.site.languages[0]
+        return self.presentation.wording.language
 
-    def url(self, page: str = "") -> str:
-        """The path of one of the pages, from the root of the host."""
-        return iri_to_uri(f"{self.request.root_path}{self.exchange.policy.registry.consent.path}/{page}")
+    @property
+    def here(self) -> str:
+        """The page of the site that is being shown, to come back to; "" if that cannot be told."""
+        query = self.request.query_string.decode("latin-1")
+        path = quote(f"{self.request.root_path}{self.request.path}", safe="/:@!$&'()*+,;=~")
+        return path_of_this_host(path + (f"?{query}" if query else "")) or ""
 
-    def next(self, text: str) -> str | None:
-        """Where a form asked to go on to, if that is a page of this host."""
-        return path_of_this_host(text)
+    @property
+    def declared(self) -> Declared:
+        """What the registry declares, with the visitor's answers."""
+        exchange = self.exchange
+        return Declared(exchange.policy.registry, self.presentation.wording, exchange.standing)
+
+    @property
+    def state_word(self) -> str:
+        """What the visitor's choice comes to."""
+        return state_word(self.exchange.policy.registry, self.exchange.standing)
+
+    @property
+    def has_additions(self) -> bool:
+        """Whether purposes or vendors were added since the visitor chose."""
+        terms, made = self.exchange.terms, self.exchange.standing.consent
+        if made is None:
+            return False
+        return bool(terms.uncovered_purposes(made.version) or terms.uncovered_vendors(made.version))
+
+    @property
+    def honoured_signal(self) -> str:
+        """The signal on the request that refuses something here and now; "" without one."""
+        exchange, made = self.exchange, self.exchange.standing.consent
+        if (made and made.gpc) or not exchange.terms.refused_by_signal(exchange.signals):
+            return ""
+        return "gpc" if exchange.signals.gpc and exchange.policy.registry.consent.gpc == "refuse" else "dnt"
 
     def offer(self, layout: str) -> str:
         """The statement that the registry is shown in this language and layout."""
@@ -65,6 +112,10 @@ class Visit:
         """
         carries = not self.caller.has_cookies and self.caller.site != "same-origin"
         return json_response(state_of(self.exchange, self.offer("api"), with_token=carries))
+
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
+        """A whole page."""
+        return Response(self.presentation.render(template, **context), status, mimetype="text/html")
 
 
 def json_response(content: Any, status: int = 200, mimetype: str = JSON) -> Response:

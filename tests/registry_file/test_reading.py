@@ -217,13 +217,6 @@ def test_the_id_of_a_site_is_its_first_host_unless_it_says_so():
     assert read_registry_text('[site]\nhosts = ["a.example", "b.example"]').site.id == "a.example"
 
 
-def test_names_are_matched_by_their_octets_as_servers_pass_them():
-    """A name in UTF-8 in the file is found under its octets in latin-1."""
-    registry = read_registry_text('[[cookies]]\nname = "café"\npurpose = "preferences"')
-    assert registry.classify("café".encode().decode("latin-1")) is registry.cookies[0]
-    assert registry.classify("café") is None
-
-
 @pytest.mark.parametrize(
     ("octets", "line", "text"),
     [

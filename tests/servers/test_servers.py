@@ -23,7 +23,7 @@ def wsgi_app(environ, start_response):
 
 async def asgi_app(scope, receive, send):
     cookie = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-    headers = [(b"set-cookie", line.encode()) for line in LINES]
+    headers = [(b"content-length", b"%d" % len(cookie)), *((b"set-cookie", line.encode()) for line in LINES)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": cookie})
 
@@ -31,16 +31,18 @@ async def asgi_app(scope, receive, send):
 @contextmanager
 def uvicorn_serving(policy, http):
     config = uvicorn.Config(
-        Asgi(asgi_app, policy), port=0, log_level="critical", http=http, ws="none", lifespan="off"
+        Asgi(asgi_app, policy), port=0, log_level="warning", http=http, ws="none", lifespan="off"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager
@@ -48,9 +50,11 @@ def waitress_serving(policy, _):
     server = waitress.server.create_server(Wsgi(wsgi_app, policy), host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    yield server.effective_port
-    server.task_dispatcher.shutdown()
-    server.close()
+    try:
+        yield server.effective_port
+    finally:
+        server.task_dispatcher.shutdown()
+        server.close()
 
 
 class Quiet(WSGIRequestHandler):
@@ -63,9 +67,11 @@ def wsgiref_serving(policy, _):
     with make_server("127.0.0.1", 0, Wsgi(wsgi_app, policy), handler_class=Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def ask(port: int, *fields: str) -> tuple[list[str], str]:

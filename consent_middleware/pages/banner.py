@@ -1,0 +1,46 @@
+"""The banner and the link to the preferences, as parts of a site's own pages."""
+
+from markupsafe import Markup
+from werkzeug import Response
+
+from .visit import Visit
+
+LAYOUTS = ("sticky", "inline")
+
+
+def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) -> Markup:
+    """The banner if the visitor is to be asked, else an empty element that tells the state.
+
+    `layout` is `sticky`, on top of the page while it scrolls, or `inline`, in its flow.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"the layouts of the banner are {' and '.join(LAYOUTS)}, not {layout!r}")
+    exchange = visit.exchange
+    exchange.was_read = True
+    standing, optional = exchange.standing, visit.declared.optional()
+    ids = {vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}
+    return visit.presentation.render(
+        "banner.html",
+        ask=standing.ask and exchange.needed,
+        again=standing.decided and visit.has_additions,
+        layout=layout,
+        state=visit.state_word,
+        signal=visit.honoured_signal,
+        titles=[purpose.title for purpose in optional],
+        partners=len(ids),
+        offer=visit.offer(f"banner-{layout}"),
+        here=visit.here if with_script else "",
+        with_script=with_script,
+    )
+
+
+def settings_link(visit: Visit) -> Markup:
+    """A link to the preferences page that leads back."""
+    return visit.presentation.render("settings_link.html", here=visit.here)
+
+
+def fragment(visit: Visit) -> Response:
+    """The banner for the script on a page that a cache serves to everybody."""
+    layout = visit.request.args.get("layout", LAYOUTS[0])
+    part = banner(visit, layout if layout in LAYOUTS else LAYOUTS[0], with_script=False)
+    return Response(part, mimetype="text/html")

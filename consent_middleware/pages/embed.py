@@ -1,0 +1,34 @@
+"""Ours in a site's own pages: what the template calls of the integrations are made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+from werkzeug import Request
+
+from ..exchange import exchange_of
+from . import banner, cookie_policy
+from .visit import Visit
+
+
+class Embedded:
+    """The parts for one request, given as a WSGI environ. ConsentStateError if the app is not wrapped."""
+
+    def __init__(self, environ: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> None:
+        self._request = Request(dict(environ))
+        self._exchange = exchange_of(environ if target is None else target)
+
+    def _visit(self, lang: str) -> Visit:
+        return Visit(self._request, self._exchange, lang)
+
+    def banner(self, layout: str = "sticky", lang: str = "") -> Markup:
+        """The banner if this visitor is to be asked; first thing in the body. See `banner.banner`."""
+        return banner.banner(self._visit(lang), layout)
+
+    def settings_link(self, lang: str = "") -> Markup:
+        """The link "Cookie settings"."""
+        return banner.settings_link(self._visit(lang))
+
+    def policy(self, lang: str = "") -> Markup:
+        """The cookie policy as a part of a page."""
+        return cookie_policy.block(self._visit(lang).presentation)

@@ -1,0 +1,229 @@
+// The consent banner on a page, and content that waits for consent. No dependency, no inline code.
+// Fires a "consent" event on the document with the state as its detail: once known, and after each choice.
+(() => {
+  "use strict";
+  const own = document.currentScript;
+  if (!own || window.consentBanner) return;
+  window.consentBanner = true;
+
+  const base = new URL(".", own.src);
+  const layout = own.dataset.layout || "sticky";
+  const language = own.dataset.lang || "";
+  const here = () => location.pathname + location.search;
+  const find = (selector, root = document) => root.querySelector(selector);
+  const GATED = "[data-consent],[data-consent-vendor]";
+  const LINKS = ["src", "srcset", "href", "poster"];
+  const REMEMBERED = "consent-offer";
+  let state = null;
+  let queue = Promise.resolve();
+
+  const address = (page, query = {}) => {
+    const url = new URL(page, base);
+    if (language) url.searchParams.set("lang", language);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    return url;
+  };
+
+  async function ask(page, options = {}) {
+    const answer = await fetch(address(page), {
+      credentials: "same-origin",
+      cache: "no-store",
+      ...options,
+      headers: { Accept: "application/json", ...options.headers },
+    });
+    if (!answer.ok) throw new Error(`consent: ${answer.status}`);
+    return answer.json();
+  }
+
+  const post = (said) =>
+    ask("", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(said),
+    });
+
+  // Content that waits
+
+  const words = (text) => (text || "").split(/\s+/).filter(Boolean);
+
+  function isAllowed(element) {
+    const purposes = words(element.dataset.consent);
+    const vendors = words(element.dataset.consentVendor);
+    return (
+      purposes.length + vendors.length > 0 &&
+      purposes.every((id) => state.purposes[id] === true) &&
+      vendors.every((id) => state.vendors[id] === true)
+    );
+  }
+
+  const isOurs = (name) => name === "data-consent" || name === "data-consent-vendor";
+
+  function wakeScript(sleeping) {
+    const script = document.createElement("script");
+    for (const { name, value } of sleeping.attributes) {
+      if (isOurs(name) || name === "type" || name === "nonce") continue;
+      script.setAttribute(name.replace(/^data-(src|type)$/, "$1"), value);
+    }
+    script.nonce = sleeping.nonce;
+    script.text = sleeping.text;
+    const waits = script.hasAttribute("src") && !script.hasAttribute("async");
+    return new Promise((done) => {
+      script.async = !waits;
+      if (waits) script.onload = script.onerror = done;
+      sleeping.replaceWith(script);
+      if (!waits) done();
+    });
+  }
+
+  function wake(element) {
+    if (element.localName === "script") {
+      // One after another, as the page has them: later ones may need earlier ones.
+      queue = queue.then(() => element.isConnected && wakeScript(element));
+    } else {
+      for (const name of LINKS) {
+        const value = element.getAttribute(`data-${name}`);
+        if (value !== null) element.setAttribute(name, value);
+      }
+      if (element.getAttribute("type") === "text/plain") element.removeAttribute("type");
+      if (element.consentPlaceholder) {
+        element.consentPlaceholder.remove();
+        element.hidden = false;
+      }
+    }
+    delete element.dataset.consent;
+    delete element.dataset.consentVendor;
+  }
+
+  function hold(element) {
+    const template = find("#consent-placeholder");
+    if (!template || element.consentPlaceholder || !/^(iframe|img|video|embed|object)$/.test(element.localName)) return;
+    const placeholder = copy(template);
+    element.consentPlaceholder = placeholder;
+    element.before(placeholder);
+    element.hidden = true;
+  }
+
+  function sort(root) {
+    for (const element of root.querySelectorAll(GATED)) (isAllowed(element) ? wake : hold)(element);
+  }
+
+  // The banner
+
+  function copy(template) {
+    const element = document.importNode(template.content, true).firstElementChild;
+    for (const link of element.querySelectorAll("a")) {
+      const url = new URL(link.href, location.href);
+      url.searchParams.set("next", here());
+      link.href = url;
+    }
+    return element;
+  }
+
+  // Read as a document, not by innerHTML: this works where a page demands trusted types.
+  const load = (page) =>
+    new Promise((done, fail) => {
+      const request = new XMLHttpRequest();
+      request.open("GET", page);
+      request.responseType = "document";
+      request.onload = () => (request.status === 200 ? done(request.response) : fail(request.status));
+      request.onerror = fail;
+      request.send();
+    });
+
+  async function bring() {
+    const page = await load(address("banner", { layout }));
+    const parts = [...page.head.children, ...page.body.children].map((part) => document.importNode(part, true));
+    document.body.prepend(...parts);
+    for (const field of document.querySelectorAll("#consent-banner [name=next]")) field.value = here();
+  }
+
+  function measure() {
+    const banner = find("#consent-banner");
+    new ResizeObserver(() => {
+      const height = banner.hidden ? 0 : banner.offsetHeight;
+      document.documentElement.style.setProperty("--consent-height", `${height}px`);
+    }).observe(banner);
+  }
+
+  function close(word) {
+    const banner = find("#consent-banner");
+    const template = find("#consent-confirmation");
+    banner.hidden = true;
+    banner.replaceChildren();
+    banner.dataset.consentState = word;
+    if (!template) return;
+    const confirmation = copy(template);
+    find("[data-consent-close]", confirmation).onclick = () => confirmation.remove();
+    banner.before(confirmation);
+    find("[role=status]", confirmation).focus();
+  }
+
+  const lost = (before, after) =>
+    before &&
+    ["purposes", "vendors", "cookies"].some((kind) =>
+      Object.keys(before[kind]).some((id) => before[kind][id] && !after[kind][id]),
+    );
+
+  function take(after) {
+    // What runs already cannot be called back: only a fresh page is without it.
+    if (lost(state, after)) return location.reload();
+    state = after;
+    sort(document);
+    document.dispatchEvent(new CustomEvent("consent", { detail: state }));
+  }
+
+  async function choose(event) {
+    const form = event.target;
+    const button = event.submitter;
+    if (!form.closest("#consent-banner") || !button || button.name !== "choice") return;
+    event.preventDefault();
+    try {
+      const after = await post({ choice: button.value, offer: form.elements.offer.value });
+      close(button.value === "accept-all" ? "granted" : "refused");
+      take(after);
+    } catch {
+      // The same without script: the server says what is wrong.
+      const field = document.createElement("input");
+      Object.assign(field, { type: "hidden", name: "choice", value: button.value });
+      form.append(field);
+      form.submit();
+    }
+  }
+
+  // Where the registry takes going on to another page of the site for a yes
+
+  async function goOn() {
+    const banner = find("#consent-banner[data-consent-acceptance=continued-browsing]");
+    if (!banner || state.decided || document.visibilityState !== "visible") return;
+    const shown = JSON.parse(sessionStorage.getItem(REMEMBERED) || "null");
+    const [visit] = performance.getEntriesByType("navigation");
+    const followed = document.referrer && new URL(document.referrer).origin === location.origin;
+    if (shown && followed && visit && visit.type === "navigate" && shown.path !== location.pathname) {
+      const after = await post({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
+      sessionStorage.removeItem(REMEMBERED);
+      close("granted");
+      take(after);
+    } else {
+      const offer = find("[name=offer]", banner).value;
+      sessionStorage.setItem(REMEMBERED, JSON.stringify({ offer, path: location.pathname }));
+    }
+  }
+
+  async function start() {
+    document.addEventListener("submit", choose);
+    const present = find("#consent-banner");
+    const [now] = await Promise.all([ask("state"), present ? null : bring()]);
+    measure();
+    take(now);
+    new MutationObserver((changes) => {
+      if (changes.some((change) => change.addedNodes.length)) sort(document);
+    }).observe(document.documentElement, { childList: true, subtree: true });
+    // A page that comes back from the history may be older than the visitor's choice.
+    window.addEventListener("pageshow", async (event) => event.persisted && take(await ask("state")));
+    await goOn();
+  }
+
+  const begin = () => start().catch((error) => console.warn(error));
+  if (document.prerendering) document.addEventListener("prerenderingchange", begin, { once: true });
+  else begin();
+})();
