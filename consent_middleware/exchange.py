@@ -15,7 +15,7 @@ from .core.enforcement import Action, Decision, Header, Moment, Reason, is_field
 from .core.gating import Recipient
 from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
 from .core.registry import CookieRule
-from .core.set_cookie import cookie_date, read_set_cookie
+from .core.set_cookie import cookie_date
 from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
@@ -208,11 +208,13 @@ class Exchange:
     def hides_cookies(self) -> bool:
         """Whether the request's cookies hold any that the app may not see; looked at once, at the start."""
         survey, policy = self.policy.survey(self.request.cookie), self.policy
-        if survey.undeclared or not survey.declared <= policy.memory.settled:
+        if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
         if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
             return False
-        self.shows_leftovers = survey.hidden or not all(map(self._is_welcome, survey.optional))
+        dated = not self.terms.by_objection or self.standing.measured_since
+        welcome = self.standing.allows_rule if dated else self._is_welcome
+        self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
         return self.shows_leftovers
 
     def _take_stock(self) -> None:
@@ -220,7 +222,7 @@ class Exchange:
             survey = self.policy.survey(self.request.cookie)
             self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
             refused = {rule.name for rule in survey.optional if not self.standing.allows_rule(rule)}
-            self.policy.memory.note_arrivals(survey.declared - refused, self.now)
+            self.policy.memory.note_arrivals(survey.declared, survey.declared - refused, self.now)
 
     def _is_welcome(self, rule: CookieRule) -> bool:
         """Whether the app may see a rule's cookies on this request."""
@@ -332,7 +334,7 @@ class Exchange:
             self.policy.memory.settle(rule)
             if rule.purpose not in self.terms.essential:
                 stored.add(rule)
-                self.policy.memory.learn(read_set_cookie(decision.before), self.request.full_path)
+                self.policy.memory.learn(decision.name, decision.before, self.request)
         return stored
 
     def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Expiry]:

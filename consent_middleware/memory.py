@@ -8,13 +8,14 @@ Threads share it without a lock: each step is one operation on a dict, a set or 
 the registry or by their size. Where two threads meet, one place or one try is forgotten, and comes again.
 """
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from .core.leftovers import Leftover, Place, Surroundings, place_of, refuses
 from .core.registry import CookieRule
-from .core.set_cookie import CookiePair, SetCookie
+from .core.set_cookie import CookiePair, read_set_cookie
 from .observe import Inventory
+from .request import Request
 
 _MOST_PLACES = 4
 _MOST_NAMES = 2048
@@ -28,14 +29,20 @@ class CookieMemory:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._learnt = lru_cache(_MOST_NAMES)(_Learnt)
-        self.settled = set[str]()
-        """Rules of which nothing more is to be reported."""
+        self._lines = lru_cache(_MOST_NAMES)(_Noted)
+        self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
+        self._noted = lru_cache(_MOST_NAMES)(_Noted)
         self._tries = lru_cache(_MOST_VISITORS)(_Tries)
 
-    def learn(self, cookie: SetCookie, request_path: str) -> None:
-        """Take notice of where a cookie that leaves will be kept."""
-        learnt, place = self._learnt(cookie.name), place_of(cookie, request_path)
+    def learn(self, name: str, line: str, request: Request) -> None:
+        """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""
+        tail = line.partition(";")[2]
+        noted = self._lines(name, tail, "" if "ath=" in tail.lower() else request.path)
+        if noted.done:
+            return
+        noted.done = True
+        learnt, place = self._learnt(name), place_of(read_set_cookie(line), request.full_path)
         if place not in learnt.places:
             # The last that were learnt: an app that has moved a cookie sets it at one place only.
             learnt.places = (place, *learnt.places)[:_MOST_PLACES]
@@ -46,16 +53,21 @@ class CookieMemory:
 
     def settle(self, rule: CookieRule) -> None:
         """Take notice that the app sets cookies of a rule, so that their ends are within limits."""
-        self.settled.add(rule.name)
+        self._settled.add(rule.name)
 
-    def note_arrivals(self, rules: frozenset[str], now: datetime) -> None:
-        """Report a rule whose cookies have come for a day without being set by the app in that time.
+    def has_news(self, rules: frozenset[str], day: date) -> bool:
+        """Whether these rules have not been noted together today: every other request is spared the rest."""
+        return not self._noted(rules, day).done
+
+    def note_arrivals(self, came: frozenset[str], allowed: frozenset[str], now: datetime) -> None:
+        """Report an allowed rule whose cookies have come for a day without being set by the app in that time.
 
         Nobody can tell their age: a script sets them, or they were stored before the middleware came.
         """
-        for rule in rules.difference(self.settled):
+        self._noted(came, now.date()).done = True
+        for rule in allowed.difference(self._settled):
             if now - self._first_seen.setdefault(rule, now) >= _WAIT:
-                self.settled.add(rule)
+                self._settled.add(rule)
                 self._inventory.note_unset(rule)
 
     def leftover(
@@ -85,6 +97,16 @@ class _Learnt:
     def __init__(self, name: str) -> None:
         del name
         self.places: tuple[Place, ...] = ()
+
+
+class _Noted:
+    """Whether something was seen to already: rules that came on a day, or a line's attributes."""
+
+    __slots__ = ("done",)
+
+    def __init__(self, *what: object) -> None:
+        del what
+        self.done = False
 
 
 class _Tries:
