@@ -13,7 +13,7 @@ import waitress.server
 from consent_middleware.asgi import ConsentMiddleware as Asgi
 from consent_middleware.wsgi import ConsentMiddleware as Wsgi
 
-LINES = ["session=1; Path=/; HttpOnly", "_ga=1; Max-Age=63072000", "promo=1", "cart_1=x;  Path=/ "]
+LINES = ["session=1; Path=/; HttpOnly", "_ga=1; Max-Age=63072000", "promo=1", "cart_1=x;  Path=/"]
 
 
 def wsgi_app(environ, start_response):
