@@ -129,7 +129,7 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("name", "rule"),
         [("_ga", "_ga"), ("_ga_1", "_ga_*"), ("_ga_", "_ga_*"), ("_gat", None), ("_GA", None), ("", None),
-         ("ab_1_x", "ab_*_x"), ("ab_x", None), ("_theme", "*_theme"), ("caf\xc3\xa9", "café"),
+         ("ab_1_x", "ab_*_x"), ("ab_x", None), ("_theme", "*_theme"),
          ("caf\xe9", None)],
     )  # fmt: skip
     def test_names_fall_under_their_rule(self, name, rule):
