@@ -17,14 +17,14 @@ HOST = "www.shop.localhost"
 
 DECLARED = (
     "session", "sessionid", "csrftoken", "PHPSESSID", "__Host-basket", "lang", "__Secure-pref",
-    "caf\xc3\xa9", "dark_theme", "_theme", "_ga", "_ga_", "_ga_ABC123", "_gid", "ab_7_x", "_pk_id.1.1fff",
+    "dark_theme", "_theme", "_ga", "_ga_", "_ga_ABC123", "_gid", "ab_7_x", "_pk_id.1.1fff",
     "_pk_ses.1.1fff", "IDE", "fr",
     "app_1", "app_ads", "x_ok", "ads_ok",
 )  # fmt: skip
 NEARLY = (
     "_GA", "%5Fga", '"_ga"', "_ga[0]", "_g", "_ga x", "Session", "SESSIONID", "__host-basket",
     "__HOST-basket", "__Http-x", "__Host-Http-x", "__HostHttp-x", "__SECURE-pref", "__secure-pref",
-    "__Host-consent", "__Secure-consent", "consent", "caf\xe9", "cafe\xcc\x81", "uid", "_fbp", "token", "x",
+    "__Host-consent", "__Secure-consent", "consent", "caf\xe9", "caf\xc3\xa9", "cafe\xcc\x81", "uid", "_fbp", "token", "x",
     "$Version", "expires", "Max-Age", "path", "version", "ab__x", "ab_x", "theme",
 )  # fmt: skip
 BLANKS = ("", " ", "\t", "  ", " \t ", "\x0b", "\x0c", "\x85", "\xa0", "\x1c", "\x1f", "\xc2\xa0", "\r", "\n")

@@ -155,9 +155,16 @@ class Product:
         return self.policy.consent_cookie(visitor.consent, self.now, secure=True).split(";")[0]
 
     def _outcome(self, headers: Iterable[tuple[str, str]]) -> Outcome:
-        emitted = tuple(value for name, value in headers if name.strip().lower() == "set-cookie")
+        values = [value for name, value in headers if name.strip().lower() == "set-cookie"]
+        emitted = tuple(value for value in values if not self._is_ours(value))
         kept = any(decision.action is Action.KEEP for decision in self.decisions)
         return Outcome(emitted, kept)
+
+    def _is_ours(self, value: str) -> bool:
+        """Whether the middleware set its own cookie: it holds since when a visitor is measured."""
+        name, _, rest = value.partition("=")
+        token = rest.partition(";")[0]
+        return name == self.policy.cookie_name(secure=True) and self.policy.verifies(token)
 
     def _wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/html"), ("Set-Cookie", self.line)])
