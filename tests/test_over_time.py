@@ -67,9 +67,9 @@ def test_a_leftover_is_hidden_and_expired(exchanges, fresh, visitors):
     answer = exchanges.run(cookie=f"session=1; _ga=2; {visitors['none']}", policy=fresh, fields=SAME_SITE)
     assert answer.seen["cookie"] == f"session=1; {visitors['none']}"
     lines = deletions(answer)
-    assert lines[0] == f"_ga=; Path=/; Secure; SameSite=Lax; {GONE}"
-    assert lines[1] == f"_ga=; Path=/; Domain=example.com; Secure; SameSite=Lax; {GONE}"
-    assert f"_ga=; Path=/; Secure; SameSite=Lax; Partitioned; {GONE}" in lines
+    assert lines[0] == f"_ga=; {GONE}; Path=/; Secure; SameSite=Lax"
+    assert lines[1] == f"_ga=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=Lax"
+    assert f"_ga=; {GONE}; Path=/; Secure; SameSite=Lax; Partitioned" in lines
     assert len(lines) == len(answer.cookies()) <= 12
     assert answer.get("cache-control") == "private, no-cache, max-age=0"
 
@@ -78,18 +78,18 @@ def test_declared_places_are_tried_first(exchanges, declared, visitors):
     """Where the registry says where a cookie lives, the first answer goes there alone; later ones guess."""
     request = {"cookie": f"placed=2; {visitors['none']}", "policy": declared}
     assert deletions(exchanges.run(**request)) == [
-        f"placed=; Path=/shop; Domain=example.com; Secure; SameSite=Lax; {GONE}",
-        f"placed=; Path=/; Domain=example.com; Secure; SameSite=Lax; {GONE}",
+        f"placed=; {GONE}; Path=/shop; Domain=example.com; Secure; SameSite=Lax",
+        f"placed=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=Lax",
     ]
-    assert f"placed=; Path=/; Secure; SameSite=Lax; {GONE}" in deletions(exchanges.run(**request))
+    assert f"placed=; {GONE}; Path=/; Secure; SameSite=Lax" in deletions(exchanges.run(**request))
 
 
 def test_a_domain_without_a_dot_is_both(exchanges, declared, visitors):
     """A domain that is the host itself may be host-only or not; partitioned cookies say so."""
     lines = deletions(exchanges.run(cookie=f"chips=2; {visitors['none']}", policy=declared))
     assert lines == [
-        f"chips=; Path=/; Secure; SameSite=Lax; Partitioned; {GONE}",
-        f"chips=; Path=/; Domain=www.example.com; Secure; SameSite=Lax; Partitioned; {GONE}",
+        f"chips=; {GONE}; Path=/; Secure; SameSite=Lax; Partitioned",
+        f"chips=; {GONE}; Path=/; Domain=www.example.com; Secure; SameSite=Lax; Partitioned",
     ]
 
 
@@ -99,8 +99,8 @@ def test_where_a_cookie_lives_is_learnt(exchanges, fresh, visitors):
     exchanges.run_lines(*lines, cookie=visitors["all"], policy=fresh, path="/a/b")
     answer = exchanges.run(cookie=f"_ga=1; share=1; {visitors['none']}", policy=fresh)
     assert deletions(answer) == [
-        f"_ga=; Path=/shop; Domain=example.com; Secure; SameSite=Lax; {GONE}",
-        f"share=; Path=/a; Secure; SameSite=Lax; {GONE}",
+        f"_ga=; {GONE}; Path=/shop; Domain=example.com; Secure; SameSite=Lax",
+        f"share=; {GONE}; Path=/a; Secure; SameSite=Lax",
     ]
 
 
@@ -222,7 +222,7 @@ def test_every_place_is_tried(exchanges, fresh, visitors):
     for domain in ("", "; Domain=example.com", "; Domain=www.example.com"):
         for path in ("/", "/a", "/a/", "/a/b"):
             for partitioned in ("", "; Partitioned"):
-                assert f"_ga=; Path={path}{domain}; Secure; SameSite=Lax{partitioned}; {GONE}" in told
+                assert f"_ga=; {GONE}; Path={path}{domain}; Secure; SameSite=Lax{partitioned}" in told
 
 
 @pytest.mark.parametrize("name", ["__Host-x", "__Secure-x", "__Http-x", "__host-http-x"])
@@ -240,14 +240,14 @@ def test_plain_http(exchanges, fresh, visitors):
     """Over http no line says Secure, and no partition can be reached."""
     plain = visitors["none"].removeprefix("__Host-")
     lines = deletions(exchanges.run(cookie=f"_ga=1; {plain}", policy=fresh, secure=False, path="/a"))
-    assert lines[0] == f"_ga=; Path=/; SameSite=Lax; {GONE}"
+    assert lines[0] == f"_ga=; {GONE}; Path=/; SameSite=Lax"
     assert not [line for line in lines if "Secure" in line or "Partitioned" in line]
 
 
 def test_a_nameless_cookie_goes_nameless(exchanges, fresh, visitors):
     """A lone token that the app would take for a cookie of that name is deleted as what it is."""
     lines = deletions(exchanges.run(cookie=f"_ga; {visitors['none']}", policy=fresh))
-    assert lines[0] == f"_ga; Path=/; Secure; SameSite=Lax; {GONE}"
+    assert lines[0] == f"_ga; {GONE}; Path=/; Secure; SameSite=Lax"
 
 
 def test_odd_paths_stay_out(exchanges, fresh, visitors):
@@ -316,8 +316,8 @@ def test_no_clash_with_what_the_answer_sets(exchanges, make_policy, registry_tex
     answer = exchanges.run(headers, cookie=f"promo=1; {visitors['all']}", policy=policy)
     *lines, last = answer.cookies()
     assert last == "promo=new; Path=/; Domain=example.com"
-    assert f"promo=; Path=/; Secure; SameSite=Lax; {GONE}" in lines
-    assert not [line for line in lines if "Path=/; Domain=example.com; Secure; SameSite=Lax; Max" in line]
+    assert f"promo=; {GONE}; Path=/; Secure; SameSite=Lax" in lines
+    assert f"promo=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=Lax" not in lines
 
 
 def test_a_withdrawal_works_on_its_answer(exchanges, declared, visitors):
@@ -328,10 +328,10 @@ def test_a_withdrawal_works_on_its_answer(exchanges, declared, visitors):
     assert deletions(answer, "_ga_X")
     assert deletions(answer, "ads_id")
     assert deletions(answer, "placed") == [
-        f"placed=; Path=/shop; Domain=example.com; Secure; SameSite=None; {GONE}",
-        f"placed=; Path=/; Domain=example.com; Secure; SameSite=None; {GONE}",
+        f"placed=; {GONE}; Path=/shop; Domain=example.com; Secure; SameSite=None",
+        f"placed=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=None",
     ]
-    assert deletions(answer, "host") == [f"host=; Path=/deep; Secure; SameSite=None; {GONE}"]
+    assert deletions(answer, "host") == [f"host=; {GONE}; Path=/deep; Secure; SameSite=None"]
     assert deletions(answer, "chips")
     assert not deletions(answer, "session")
     assert len(deletions(answer)) <= 12
@@ -452,7 +452,7 @@ def test_a_period_ends(exchanges, fresh, make_policy):
     assert moved.measured_since == datetime(2026, 12, 23, tzinfo=UTC)
     assert (moved.decided_at, moved.purposes, moved.id) == (NOW, ("analytics",), "x")
     assert "stats=new; Max-Age=60" in answer.cookies()
-    assert f"stats=; Path=/; Secure; SameSite=Lax; {GONE}" not in answer.cookies()
+    assert f"stats=; {GONE}; Path=/; Secure; SameSite=Lax" not in answer.cookies()
 
 
 def test_a_choice_keeps_the_date(exchanges, fresh):

@@ -195,8 +195,14 @@ class Terms:
             grants_end=ends[0],
             token_end=ends[1],
             asks_from=ends[2],
-            steady_until=min(ends),
+            steady_until=self._steady_until(consent, min(ends)),
         )
+
+    def _steady_until(self, consent: Consent, end: datetime) -> datetime:
+        """How long a choice means the same; never, if it is none."""
+        if consent.version == UNDECIDED:
+            return consent.decided_at
+        return min(end, self.measuring_ends(consent.measured_since)) if consent.measured_since else end
 
     def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
         """What the choices on one request are worth together: the most restrictive reading of them all.
@@ -235,7 +241,8 @@ class Terms:
         return self.max_lifetime.after(since)
 
     def _steady_standing(self, choice: "Appraisal") -> "Standing":
-        return Standing(self, choice, choice.consent.decided_at, frozenset(), doubtful=False)
+        consent = choice.consent
+        return Standing(self, choice, consent.decided_at, frozenset(), consent.measured_since, doubtful=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -199,7 +199,9 @@ def refuses(leftover: Leftover, around: Surroundings) -> bool:
 
 def _line(leftover: Leftover, place: Place, around: Surroundings) -> str:
     name = leftover.name
-    pieces = [f"{name}=" if leftover.named else name, f"Path={place.path}"]
+    # The words of SetCookie.deletion, so that a second pass leaves them as they are.
+    start = f"{name}=" if leftover.named else name
+    pieces = [start, "Max-Age=0", f"Expires={EPOCH}", f"Path={place.path}"]
     if place.domain:
         pieces.append(f"Domain={place.domain}")
     if around.secure:
@@ -209,4 +211,4 @@ def _line(leftover: Leftover, place: Place, around: Surroundings) -> str:
     pieces.append("SameSite=None" if around.chosen and around.secure else "SameSite=Lax")
     if place.partitioned:
         pieces.append("Partitioned")
-    return "; ".join([*pieces, "Max-Age=0", f"Expires={EPOCH}"])
+    return "; ".join(pieces)
