@@ -198,6 +198,12 @@ class Terms:
             steady_until=self._steady_until(consent, min(ends)),
         )
 
+    def _steady_until(self, consent: Consent, end: datetime) -> datetime:
+        """How long a choice means the same; never, if it is none."""
+        if consent.version == UNDECIDED:
+            return consent.decided_at
+        return min(end, self.measuring_ends(consent.measured_since)) if consent.measured_since else end
+
     def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
         """What the choices on one request are worth together: the most restrictive reading of them all.
 

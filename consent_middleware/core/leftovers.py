@@ -199,8 +199,9 @@ def refuses(leftover: Leftover, around: Surroundings) -> bool:
 
 def _line(leftover: Leftover, place: Place, around: Surroundings) -> str:
     name = leftover.name
-    end = ["Max-Age=0", f"Expires={EPOCH}"]
-    pieces = [f"{name}=" if leftover.named else name, *end, f"Path={place.path}"]
+    # The words of SetCookie.deletion, so that a second pass leaves them as they are.
+    start = f"{name}=" if leftover.named else name
+    pieces = [start, "Max-Age=0", f"Expires={EPOCH}", f"Path={place.path}"]
     if place.domain:
         pieces.append(f"Domain={place.domain}")
     if around.secure:

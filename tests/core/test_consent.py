@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
-from consent_middleware.core.consent import NO_SIGNALS, Signals, most_restrictive
+from consent_middleware.core.consent import NO_SIGNALS, Signals, measured_only, most_restrictive
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PURPOSES = ["preferences", "analytics", "social", "advertising", "later", "unknown"]
@@ -199,3 +199,15 @@ def test_naive_times_are_refused():
     """A time without a zone is a mistake, not a guess."""
     with pytest.raises(ValueError, match="decided_at"):
         Consent(decided_at=datetime(2026, 1, 1), version=1)  # noqa: DTZ001 - the point
+
+
+def test_a_dated_visitor_without_a_choice_is_undecided(policy):
+    """The note of when measurement began is no choice, and a date in a choice ends with its period."""
+    noted = standing(policy, measured_only(NOW))
+    assert (noted.consent, noted.decided, noted.ask) == (None, False, True)
+    assert noted.measured_since == NOW.replace(hour=0)
+    old = Consent(decided_at=NOW, version=2, purposes=["analytics"], measured_since=NOW - timedelta(days=390))
+    before, after = (standing(policy, old, now=NOW + timedelta(days=days)) for days in (0, 30))
+    assert before.measured_since == old.measured_since
+    assert after.measured_since is None
+    assert after.decided
