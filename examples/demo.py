@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import uvicorn
+from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from consent_middleware import Decision
@@ -30,12 +31,22 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
+def serve_wsgi(app: Flask) -> tuple[str, object]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.port}", app.wsgi_app
+
+
 def serve_flask() -> tuple[str, object]:
     import flask_app
 
-    server = make_server("127.0.0.1", 0, flask_app.app, threaded=True, request_handler=QuietHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.port}", flask_app.app.wsgi_app
+    return serve_wsgi(flask_app.app)
+
+
+def serve_parenting() -> tuple[str, object]:
+    from parenting import app
+
+    return serve_wsgi(app.app)
 
 
 def serve_fastapi() -> tuple[str, object]:
@@ -113,6 +124,7 @@ def main() -> None:
         show(*server)
     if os.environ.get("ONESHOT"):
         return
+    servers.append(("a parenting site with a full cookie policy", *serve_parenting()))
     print("\nStill serving; open them in a browser, and end with Ctrl-C:")
     for title, url, _ in servers:
         print(f"  {title}: {url}/ and {url}/consent/")

@@ -16,7 +16,8 @@ app.add_middleware(SessionMiddleware, secret_key="the app's own key")
 async def index(request: Request) -> HTMLResponse:
     request.session["visits"] = request.session.get("visits", 0) + 1
     response = HTMLResponse(
-        "<!doctype html><title>Magazine</title><h1>A magazine</h1><a href='/consent/'>Cookies</a>"
+        "<!doctype html><title>Magazine</title><script src='/consent/banner.js' defer></script>"
+        "<h1>A magazine</h1><a href='/consent/'>Cookies</a>"
     )
     response.set_cookie("_ga", "GA1.1.1234567890", max_age=2 * 365 * 86_400)
     response.set_cookie("ads_id", "0123456789abcdef", max_age=10 * 365 * 86_400)

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "cookie-policy": "Print the cookie policy that follows from a registry file.",
     "check": "Say everything that is wrong with a registry file.",
     "keygen": "Print a new secret key.",
     "records": "Show, export, seal, verify and purge the records of consent.",

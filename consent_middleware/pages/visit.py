@@ -1,5 +1,6 @@
 """One request for a consent page, or for a page of the site that shows some of ours."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,7 +52,7 @@ class Visit:
         languages = policy.registry.site.languages
         asked = self.wanted or self.request.args.get("lang", "")
         asked = asked if asked in languages else ""
-        language = asked or self.request.accept_languages.best_match(languages) or languages[0]
+        language = asked or _preferred(self.request.accept_languages.values(), languages) or languages[0]
         return Presentation(
             registry=policy.registry,
             appearance=policy.appearance,
@@ -116,6 +117,16 @@ class Visit:
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A whole page."""
         return Response(self.presentation.render(template, **context), status, mimetype="text/html")
+
+
+def _preferred(accepted: Iterable[str], languages: Sequence[str]) -> str:
+    """The first of `languages` that a visitor understands, best liked first (RFC 4647, section 3.4)."""
+    known = {tag.lower(): tag for tag in reversed(languages)}
+    for wish in accepted:
+        for tag in (wish.lower(), wish.lower().partition("-")[0]):
+            if tag in known:
+                return known[tag]
+    return ""
 
 
 def json_response(content: Any, status: int = 200, mimetype: str = JSON) -> Response:

@@ -56,21 +56,20 @@
     );
   }
 
-  const isOurs = (name) => name === "data-consent" || name === "data-consent-vendor";
-
-  function wakeScript(sleeping) {
-    const script = document.createElement("script");
-    for (const { name, value } of sleeping.attributes) {
-      if (isOurs(name) || name === "type" || name === "nonce") continue;
-      script.setAttribute(name.replace(/^data-(src|type)$/, "$1"), value);
-    }
-    script.nonce = sleeping.nonce;
-    script.text = sleeping.text;
+  // The same element, put back with its type changed: it keeps its nonce, and no text becomes code here.
+  function wakeScript(script) {
+    const { parentNode, nextSibling } = script;
+    script.remove();
+    if (script.dataset.src) script.src = script.dataset.src;
+    if (script.dataset.type) script.type = script.dataset.type;
+    else script.removeAttribute("type");
     const waits = script.hasAttribute("src") && !script.hasAttribute("async");
     return new Promise((done) => {
-      script.async = !waits;
-      if (waits) script.onload = script.onerror = done;
-      sleeping.replaceWith(script);
+      if (waits) {
+        script.async = false;
+        script.onload = script.onerror = done;
+      }
+      parentNode.insertBefore(script, nextSibling);
       if (!waits) done();
     });
   }
