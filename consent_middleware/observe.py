@@ -1,12 +1,14 @@
 """What was decided, told to the people who run the site: once each, and never a cookie's value."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import count
 
 from .core.enforcement import Action, Decision, Reason
+from .core.reports import Report
 
 logger = logging.getLogger("consent_middleware")
 
@@ -43,6 +45,8 @@ class DecisionLog:
 
 
 _MOST_NAMES = 1000
+_MOST_REPORTS = 600
+"""Reports that are taken in a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,16 @@ class Sighting:
     name: str
     count: int
     path: str
+    first: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A host that pages load from, by the directive that would stop it: how often, and since when."""
+
+    host: str
+    directive: str
+    count: int
     first: datetime
 
 
@@ -73,6 +87,8 @@ class Inventory:
         self._undeclared: dict[str, _Counted] = {}
         self._refusing: dict[str, None] = {}
         self._unset: dict[str, None] = {}
+        self._loaded: dict[Report, _Counted] = {}
+        self._minute, self._reports = 0, 0
         self.overlooked = 0
         """Undeclared cookies that came when there was no more room."""
 
@@ -80,6 +96,11 @@ class Inventory:
         """Cookies that no rule declares, the most frequent first."""
         found = [Sighting(n, c.count, c.path, c.first) for n, c in list(self._undeclared.items())]
         return sorted(found, key=lambda one: (-one.count, one.name))
+
+    def loaded(self) -> list[Loaded]:
+        """Hosts that pages load from without leave, as browsers report; the most frequent first."""
+        found = [Loaded(r.host, r.directive, c.count, c.first) for r, c in list(self._loaded.items())]
+        return sorted(found, key=lambda one: (-one.count, one.host, one.directive))
 
     def refusing(self) -> list[str]:
         """Cookies that were told to go until that was given up."""
@@ -107,6 +128,26 @@ class Inventory:
             path,
         )
         return self._undeclared.setdefault(name, _Counted(path, now))
+
+    def note_reports(self, reports: Iterable[Report], now: datetime) -> None:
+        """Count what browsers report. Anybody can send reports: those beyond a rate are lost."""
+        minute = int(now.timestamp() // 60)
+        if minute != self._minute:
+            self._minute, self._reports = minute, 0
+        for report in reports:
+            self._reports += 1
+            counted = self._loaded.get(report)
+            if self._reports > _MOST_REPORTS or (counted is None and len(self._loaded) >= _MOST_NAMES):
+                return
+            if counted is None:
+                logger.warning(
+                    "a page loads from %r (%s) without its visitor's leave: declare it under a vendor's "
+                    "hosts, or allow it for everybody in [gating] allow",
+                    report.host,
+                    report.directive,
+                )
+                counted = self._loaded.setdefault(report, _Counted("", now))
+            counted.count = next(counted.numbers)
 
     def note_refusing(self, name: str) -> None:
         """Report a cookie that does not go; once per name."""

@@ -200,9 +200,10 @@ class Terms:
 
     def _steady_until(self, consent: Consent, end: datetime) -> datetime:
         """How long a choice means the same; never, if it is none."""
-        if consent.version == UNDECIDED:
+        since = consent.measured_since
+        if consent.version == UNDECIDED or (since and since > consent.decided_at):
             return consent.decided_at
-        return min(end, self.measuring_ends(consent.measured_since)) if consent.measured_since else end
+        return min(end, self.measuring_ends(since)) if since else end
 
     def standing(self, choices: Sequence["Appraisal | None"], now: datetime, signals: Signals) -> "Standing":
         """What the choices on one request are worth together: the most restrictive reading of them all.
@@ -239,12 +240,6 @@ class Terms:
     def measuring_ends(self, since: datetime) -> datetime:
         """When exempt measurement that began at `since` ends."""
         return self.max_lifetime.after(since)
-
-    def _steady_until(self, consent: Consent, end: datetime) -> datetime:
-        since = consent.measured_since
-        if consent.version == UNDECIDED or (since and since > consent.decided_at):
-            return consent.decided_at
-        return min(end, self.measuring_ends(since)) if since else end
 
     def _steady_standing(self, choice: "Appraisal") -> "Standing":
         consent = choice.consent

@@ -10,7 +10,7 @@ from werkzeug.utils import redirect
 from ..errors import RecordStoreError
 from ..exchange import Exchange
 from ..policy import GPC_PATH
-from . import banner, choose, cookie_policy, openapi, preferences, receipt, static_files
+from . import banner, choose, cookie_policy, openapi, preferences, receipt, reports, static_files
 from .problems import problem
 from .visit import Visit, json_response
 
@@ -36,6 +36,7 @@ _PAGES: Mapping[str, Mapping[str, Page]] = {
     "/banner.js": {"GET": static_files.script},
     "/banner.css": {"GET": static_files.style},
     "/openapi.json": {"GET": openapi.show},
+    "/report": {"POST": reports.receive},
 }
 _FOR_PROGRAMS = frozenset({"/state", "/receipt", "/openapi.json"})
 """What speaks JSON whoever asks; origins that the registry names may read it, and choose."""

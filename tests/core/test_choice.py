@@ -94,7 +94,9 @@ vendor = "both"
 
 answers = st.dictionaries(st.sampled_from(["analytics", "social", "measurement", "later"]), st.booleans())
 vendors = st.dictionaries(st.sampled_from(["google-analytics", "ads", "late"]), st.booleans())
-cookies = st.dictionaries(st.sampled_from(["_ga", "_ga_*", "late", "ads_id", "share", "stats"]), st.booleans())
+cookies = st.dictionaries(
+    st.sampled_from(["_ga", "_ga_*", "late", "ads_id", "share", "stats"]), st.booleans()
+)
 
 
 @given(answers, vendors, cookies)

@@ -16,13 +16,17 @@ FORMS = {"pl": 3}
 
 def texts(language):
     table = tomllib.loads((TRANSLATIONS / f"{language}.toml").read_text("utf-8"))
-    return {(s, key): text for s, keys in table.items() if isinstance(keys, dict) for key, text in keys.items()}
+    return {
+        (s, key): text for s, keys in table.items() if isinstance(keys, dict) for key, text in keys.items()
+    }
 
 
 def test_languages_that_we_have():
     """Eight languages, of which two are proof-read; the others say that they are not."""
     assert LANGUAGES == ["de", "en", "es", "fr", "it", "nl", "pl", "pt"]
-    read = {code for code in LANGUAGES if tomllib.loads((TRANSLATIONS / f"{code}.toml").read_text())["reviewed"]}
+    read = {
+        code for code in LANGUAGES if tomllib.loads((TRANSLATIONS / f"{code}.toml").read_text())["reviewed"]
+    }
     assert read == {"en", "fr"}
 
 

@@ -70,7 +70,10 @@ def test_a_choice_by_json(visitor):
     assert state["decided"] is True
     assert state["purposes"]["analytics"] is True
     assert state["purposes"]["social"] is False
-    assert (state["decided_at"], state["expires_at"]) == ("2026-11-23T12:00:00.000Z", "2027-12-23T12:00:00.000Z")
+    assert (state["decided_at"], state["expires_at"]) == (
+        "2026-11-23T12:00:00.000Z",
+        "2027-12-23T12:00:00.000Z",
+    )
     cookie = answer.get("set-cookie").partition(";")[0]
     assert visitor.state(cookie=cookie) | {"offer": ""} == state | {"offer": ""}
 
@@ -318,7 +321,9 @@ def test_a_native_app_withdraws(visitor):
 
 def test_a_choice_too_long_is_coarsened_and_says_so(exchanges, make_policy):
     """A choice that does not fit a cookie loses permissions, and the page tells."""
-    vendors = "".join(f'[vendors.vendor-with-a-long-name-{n}]\nname = "{n}"\npurposes = ["social"]\n' for n in range(200))
+    vendors = "".join(
+        f'[vendors.vendor-with-a-long-name-{n}]\nname = "{n}"\npurposes = ["social"]\n' for n in range(200)
+    )
     visitor = Visitor(exchanges, make_policy(vendors))
     refused = [f"vendor-with-a-long-name-{n}" for n in range(150)]
     said = {"choice": "save", "purpose": ["social", "analytics"], "refuse_vendor": refused}
@@ -365,7 +370,9 @@ def test_gpc(visitor, make_policy, registry_text):
     answer = visitor.get("/.well-known/gpc.json")
     assert (answer.status, answer.get("content-type")) == (200, "application/json")
     assert json.loads(answer.body) == {"gpc": True}
-    visitor.policy = make_policy(registry_text.replace('id = "test"', 'id = "test"\npolicy_updated = 2026-11-23'))
+    visitor.policy = make_policy(
+        registry_text.replace('id = "test"', 'id = "test"\npolicy_updated = 2026-11-23')
+    )
     assert json.loads(visitor.get("/.well-known/gpc.json").body) == {"gpc": True, "lastUpdate": "2026-11-23"}
     visitor.policy = make_policy(registry_text + '\n[consent]\ngpc = "ignore"\n')
     assert visitor.get("/.well-known/gpc.json").body == b"hello"

@@ -222,7 +222,11 @@ def test_the_api_is_as_described(page_of, visitors, policy, make_policy, registr
     kind = ("Content-Type", "application/json")
     for body in (b'{"choice": "accept-all"}', b"{", b'{"choice": "x"}', b" " * 70_000):
         check(page_of("/consent/", kind, body=body, **post), "/", "post")
-    check(page_of("/consent/", kind, ("Sec-Fetch-Site", "same-origin"), body=b'{"choice":"save"}', **post), "/", "post")
+    check(
+        page_of("/consent/", kind, ("Sec-Fetch-Site", "same-origin"), body=b'{"choice":"save"}', **post),
+        "/",
+        "post",
+    )
     check(page_of("/consent/", kind, ("Origin", "null"), body=b"{}", **post), "/", "post")
     check(page_of("/consent/", ("Accept", "application/json"), **post), "/", "post")
 

@@ -1,0 +1,19 @@
+"""What browsers report of third parties that a page would not load (Content Security Policy, section 5)."""
+
+from werkzeug import Response
+from werkzeug.exceptions import NotFound
+
+from ..core.reports import read_reports
+from .answers import LIMIT
+from .visit import Visit
+
+
+def receive(visit: Visit) -> Response:
+    """Take in reports. Anybody can send one, so nothing is believed but that somebody said so."""
+    policy = visit.exchange.policy
+    if policy.gate.mode != "report":
+        raise NotFound("No reports are taken here.")
+    visit.request.max_content_length = LIMIT
+    body = visit.request.get_data(cache=False)
+    policy.inventory.note_reports(read_reports(body, visit.request.content_type or ""), visit.exchange.now)
+    return Response(status=204)
