@@ -258,7 +258,8 @@ def served():
         stop()
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, so does its event loop, and asyncio.run() is refused.
+@pytest.fixture(scope="module")
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api")
     if not Path(CHROMIUM).exists():
