@@ -6,10 +6,15 @@ from datetime import UTC, datetime, timedelta
 from wsgiref.validate import validator
 
 import pytest
+from hypothesis import settings
 
 from consent_middleware import Consent, ConsentPolicy, Registry
 from consent_middleware.asgi import ConsentMiddleware as AsgiConsentMiddleware
 from consent_middleware.wsgi import ConsentMiddleware as WsgiConsentMiddleware
+
+# No test depends on how fast the machine is.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KEY = "a key for the tests alone"

@@ -258,6 +258,7 @@ def served():
         stop()
 
 
+# Not for the session: while Playwright runs, so does its event loop, and asyncio.run() is refused.
 @pytest.fixture(scope="module")
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api")

@@ -1,5 +1,6 @@
 """Texts, templates and style: ours, and a site's over them."""
 
+import gzip
 import tomllib
 from pathlib import Path
 
@@ -129,3 +130,8 @@ def test_a_language_without_texts_is_warned_of(make_policy):
 def test_the_digest_is_stable():
     """The same pages have the same digest in every process."""
     assert Appearance.of().digest == Appearance.of().digest
+
+
+def test_the_script_is_small():
+    """Below 6 KiB as it travels."""
+    assert len(gzip.compress(Appearance.of().script.encode())) < 6 * 1024
