@@ -81,7 +81,7 @@ def test_the_starts_work(tmp_path, start):
     (tmp_path / "cookies.toml").write_text(snippets(README, "toml")[0])
     check = '\nassert [line.strip().split("=")[0] for line in answer] == ["session"], answer\n'
     (tmp_path / "start.py").write_text(before + python_with(start) + after + check)
-    environ = {**os.environ, "CONSENT_SECRET_KEYS": "a-key-for-the-tests-alone"}
+    environ = {**_environ(), "CONSENT_SECRET_KEYS": "a-key-for-the-tests-alone"}
     result = subprocess.run(
         [sys.executable, "start.py"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
@@ -138,11 +138,16 @@ def test_commands_in_the_readme_exist():
     assert named <= set(_COMMANDS)
 
 
+def _environ() -> dict[str, str]:
+    """Without the safe path, which would hide the examples from one another."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
 def test_the_demo():
     """The demo ends by itself and shows what left the app and what reached the browser, for both apps."""
     result = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "demo.py")],
-        env={**os.environ, "ONESHOT": "1"},
+        env={**_environ(), "ONESHOT": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -175,3 +180,15 @@ def test_public_names():
     assert all(hasattr(consent_middleware, name) for name in consent_middleware.__all__)
     assert asgi.ConsentMiddleware
     assert wsgi.ConsentMiddleware
+
+
+@pytest.mark.skipif("CONSENT_TEST_INSTALLED" not in os.environ, reason="run by other means than make test")
+def test_the_wheel_is_what_is_tested():
+    """What is imported is the installed package, with its data, and not the folder of sources."""
+    import consent_middleware
+
+    folder = Path(consent_middleware.__file__).parent
+    assert "site-packages" in folder.parts
+    sources = {path.relative_to(ROOT) for path in (ROOT / "consent_middleware").rglob("*") if path.is_file()}
+    wanted = {path for path in sources if path.suffix != ".pyc"}
+    assert {path for path in wanted if not (folder.parent / path).exists()} == set()
