@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .core.enforcement import Header
-from .exchange import Exchange
+from .exchange import Exchange, mentions
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS
 
@@ -33,9 +33,7 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
-        # Any of these in the fields of a response, wherever, makes it worth a closer look. Servers trim
-        # blanks around names, and some send line breaks as they are.
-        self._signs = (b"\n", b"\r", *(name.encode("latin-1") for name in self.policy.enforcer.governed))
+        self._signs = tuple(sign.encode("latin-1") for sign in self.policy.enforcer.signs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -71,22 +69,15 @@ class ConsentMiddleware:
     def _judged(self, message: Message, exchange: Exchange) -> Message:
         """The message with the header fields that may leave: a copy, for the app may hold a constant."""
         fields = list(message.get("headers") or ())
-        if exchange.adds_nothing and not self._concerns_us(fields):
+        if exchange.adds_nothing and not mentions(fields, self._signs, b"\0"):
             exchange.started = True
             return {**message, "headers": fields}
-        texts = [(_text(name), _text(value)) for name, value in fields]
+        texts = _texts(fields)
         if message["type"] in _STARTS:
             leaving = exchange.outgoing(message.get("status", 101), texts)
         else:
             leaving = exchange.trailing(texts)
         return {**message, "headers": _octets(leaving, fields)}
-
-    def _concerns_us(self, fields: list[tuple[bytes, bytes]]) -> bool:
-        try:
-            everything = b"\0".join(map(b"\0".join, fields)).lower()
-        except TypeError:
-            return True
-        return any(map(everything.__contains__, self._signs))
 
 
 class AsgiRequest:
@@ -162,6 +153,14 @@ def _octets(leaving: list[Header], fields: list[tuple[bytes, bytes]]) -> list[tu
     theirs = {name for name, _ in fields}
     encoded = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in leaving)
     return [(name if name in theirs else name.lower(), value) for name, value in encoded]
+
+
+def _texts(fields: list[tuple[bytes, bytes]]) -> list[Header]:
+    try:
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+    except AttributeError:
+        # Text where octets belong: a mistake of the app that must not let a cookie slip by.
+        return [(_text(name), _text(value)) for name, value in fields]
 
 
 def _text(octets: Any) -> str:

@@ -27,6 +27,7 @@ _DATE_SKEW = 60
 
 
 T = TypeVar("T")
+Text = TypeVar("Text", bytes, str)
 
 
 class _Once(Generic[T]):
@@ -53,6 +54,7 @@ class Exchange:
     """Whether the response has started, so that no choice can reach the visitor any more."""
     only_adds = False
     """Whether the choice made adds to one that stands: then nothing is withdrawn by it."""
+    _unrecorded: tuple[tuple[ConsentEvent, Standing], ...] = ()
     shows_leftovers = False
     """Whether the request carries cookies that it should not: the app does not see them."""
 
@@ -60,7 +62,6 @@ class Exchange:
         self.policy = policy
         self.request = request
         self.consent = RequestConsent(self)
-        self._unrecorded: list[tuple[ConsentEvent, Standing]] = []
         self.terms = policy.terms
 
     @_Once
@@ -76,7 +77,8 @@ class Exchange:
     @_Once
     def signals(self) -> Signals:
         """The preference signals on the request."""
-        return Signals(_has_one(self.request.field("sec-gpc")), _has_one(self.request.field("dnt")))
+        gpc, dnt = _has_one(self.request.field("sec-gpc")), _has_one(self.request.field("dnt"))
+        return Signals(gpc, dnt) if gpc or dnt else NO_SIGNALS
 
     @_Once
     def needed(self) -> bool:
@@ -152,7 +154,7 @@ class Exchange:
         """The same for a choice that the app makes: its record is stored by `settle`, before the headers."""
         consent, self.only_adds = self._kept(consent), granting
         act = Act.GRANT if granting else Act.WITHDRAW
-        self._unrecorded.append((self._event(consent, act, Source.APP), self.standing))
+        self._unrecorded = (*self._unrecorded, (self._event(consent, act, Source.APP), self.standing))
         self.choose(consent)
 
     @property
@@ -162,14 +164,14 @@ class Exchange:
 
     def settle(self) -> None:
         """Store the records of the app's choices; a grant that cannot be recorded is taken back."""
-        while self._unrecorded:
-            event, before = self._unrecorded.pop(0)
+        events, self._unrecorded = self._unrecorded, ()
+        for event, before in events:
             try:
                 self.policy.record(event)
             except RecordStoreError:
                 logger.exception("a choice made by the app could not be recorded: it does not hold")
                 self.standing, self.changed = before, False
-                self._unrecorded.clear()
+                return
 
     def answer(
         self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
@@ -324,16 +326,16 @@ class Exchange:
             leaving.append(("Set-Cookie", policy.consent_cookie(own, self.now, self.secure)))
         return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
 
-    def _learn(self, decisions: list[Decision]) -> set[CookieRule]:
+    def _learn(self, decisions: list[Decision]) -> list[CookieRule]:
         """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
-        stored = set[CookieRule]()
+        stored: list[CookieRule] = []
         for decision in decisions:
             rule = decision.rule
             if rule is None or decision.action is Action.DROP or decision.reason is Reason.DELETION:
                 continue
             self.policy.memory.settle(rule)
             if rule.purpose not in self.terms.essential:
-                stored.add(rule)
+                stored.append(rule)
                 self.policy.memory.learn(decision.name, decision.before, self.request)
         return stored
 
@@ -374,7 +376,7 @@ class Exchange:
     def _places(self, rule: CookieRule | None, name: str) -> tuple[Place, ...]:
         return (*declared_places(rule), *self.policy.memory.places(name)) if rule else ()
 
-    def _begins(self, decisions: list[Decision], stored: set[CookieRule], expiring: list[Expiry]) -> bool:
+    def _begins(self, decisions: list[Decision], stored: list[CookieRule], expiring: list[Expiry]) -> bool:
         """Whether exempt measurement of this visitor begins with this answer.
 
         It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
@@ -416,6 +418,18 @@ class Exchange:
                 logger.exception("on_decision failed: its answer is ignored")
         self.policy.decision_log.note(decision)
         return decision
+
+
+def mentions(fields: list[tuple[Text, Text]], signs: Iterable[Text], divider: Text) -> bool:
+    """Whether any of `signs`, in lower case, stands in the header fields: a quick look for both doors.
+
+    In doubt, as with fields of another type, the answer is yes.
+    """
+    try:
+        everything = divider.join([divider.join(field) for field in fields]).lower()
+    except TypeError:
+        return True
+    return any(sign in everything for sign in signs)
 
 
 def _has_one(field: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from .exchange import Exchange
+from .exchange import Exchange, mentions
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS
 
@@ -32,8 +32,12 @@ class ConsentMiddleware:
             status: str, headers: list[tuple[str, str]], exc_info: Any = None
         ) -> Callable[[bytes], object]:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
-            exchange.settle()
-            leaving = exchange.outgoing(_code(status), headers)
+            if exchange.is_unsettled:
+                exchange.settle()
+            if exchange.adds_nothing and not mentions(headers, self.policy.enforcer.signs, "\0"):
+                exchange.started, leaving = True, list(headers)
+            else:
+                leaving = exchange.outgoing(_code(status), headers)
             try:
                 return (
                     start_response(status, leaving, exc_info) if exc_info else start_response(status, leaving)

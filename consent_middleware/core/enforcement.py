@@ -136,6 +136,9 @@ class Enforcer:
             {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
         )
         """Names of the header fields that set cookies, in lower case."""
+        self.signs = ("\n", "\r", *self.governed)
+        """What makes the fields of a response worth a closer look, wherever it stands: servers trim blanks
+        around names, and some send line breaks as they are."""
         self.optional = tuple(
             (rule.name, rule)
             for rule in registry.cookies
