@@ -1,5 +1,7 @@
 """Flask: the parts of the consent pages as template calls."""
 
+from typing import Any
+
 from flask import Flask, request
 from markupsafe import Markup
 
@@ -7,10 +9,13 @@ from ..pages.embed import Embedded
 
 
 def init_app(app: Flask) -> None:
-    """Let templates call `consent_banner()`, `consent_settings_link()` and `consent_policy()`.
+    """Let templates call the parts of the consent pages, and tags of third parties.
+
+    `consent_banner()`, `consent_settings_link()` and `consent_policy()`, which take `lang`; `consent_mode()` and
+    `consent_tag()`.
 
     The app itself is wrapped as ever: `app.wsgi_app = ConsentMiddleware(app.wsgi_app, ...)`. The banner goes
-    first into the body; `layout="inline"` leaves it in the flow of the page. All take `lang`.
+    first into the body; `layout="inline"` leaves it in the flow of the page.
     """
 
     def banner(layout: str = "sticky", lang: str = "") -> Markup:
@@ -22,6 +27,16 @@ def init_app(app: Flask) -> None:
     def policy(lang: str = "") -> Markup:
         return Embedded(request.environ).policy(lang)
 
+    def mode(nonce: str = "", microsoft: str = "", matomo: str = "") -> Markup:
+        return Embedded(request.environ).consent_mode(nonce, microsoft, matomo)
+
+    def tag(vendor: str, src: str, **attributes: Any) -> Markup:
+        return Embedded(request.environ).tag(vendor, src, **attributes)
+
     app.jinja_env.globals.update(
-        consent_banner=banner, consent_settings_link=settings_link, consent_policy=policy
+        consent_banner=banner,
+        consent_settings_link=settings_link,
+        consent_policy=policy,
+        consent_mode=mode,
+        consent_tag=tag,
     )

@@ -12,13 +12,20 @@ from ..pages.embed import Embedded
 
 
 def init_templates(templates: Jinja2Templates) -> None:
-    """Let templates call `consent_banner()`, `consent_settings_link()` and `consent_policy()`.
+    """Let templates call the parts of the consent pages, and tags of third parties.
+
+    `consent_banner()`, `consent_settings_link()` and `consent_policy()`, which take `lang`; `consent_mode()` and
+    `consent_tag()`.
 
     The app itself is wrapped as ever: `app = ConsentMiddleware(app, ...)`. The banner goes first into the
-    body; `layout="inline"` leaves it in the flow of the page. All take `lang`.
+    body; `layout="inline"` leaves it in the flow of the page.
     """
     templates.env.globals.update(
-        consent_banner=_banner, consent_settings_link=_settings_link, consent_policy=_policy
+        consent_banner=_banner,
+        consent_settings_link=_settings_link,
+        consent_policy=_policy,
+        consent_mode=_mode,
+        consent_tag=_tag,
     )
 
 
@@ -40,3 +47,13 @@ def _settings_link(context: Context, lang: str = "") -> Markup:
 @pass_context
 def _policy(context: Context, lang: str = "") -> Markup:
     return _embedded(context).policy(lang)
+
+
+@pass_context
+def _mode(context: Context, nonce: str = "", microsoft: str = "", matomo: str = "") -> Markup:
+    return _embedded(context).consent_mode(nonce, microsoft, matomo)
+
+
+@pass_context
+def _tag(context: Context, vendor: str, src: str, **attributes: Any) -> Markup:
+    return _embedded(context).tag(vendor, src, **attributes)

@@ -6,8 +6,11 @@ from typing import Any
 from markupsafe import Markup
 from werkzeug import Request
 
+from ..errors import ConsentStateError
 from ..exchange import exchange_of
 from . import banner, cookie_policy
+from .consent_mode import consent_mode
+from .tag import tag
 from .visit import Visit
 
 
@@ -32,3 +35,19 @@ class Embedded:
     def policy(self, lang: str = "") -> Markup:
         """The cookie policy as a part of a page."""
         return cookie_policy.block(self._visit(lang).presentation)
+
+    def consent_mode(self, nonce: str = "", microsoft: str = "", matomo: str = "") -> Markup:
+        """What the scripts of vendors are told; before any of them. See `consent_mode.consent_mode`."""
+        registry = self._exchange.policy.registry
+        return consent_mode(registry, self._allows, nonce=nonce, microsoft=microsoft, matomo=matomo)
+
+    def tag(
+        self, vendor: str, src: str, kind: str = "script", nonce: str = "", **attributes: object
+    ) -> Markup:
+        """A vendor's script, iframe or img: itself with consent, else one that waits. See `tag.tag`."""
+        return tag(vendor, src, kind, {**attributes, "nonce": nonce or None}, awake=self._allows(vendor))
+
+    def _allows(self, vendor: str) -> bool:
+        if vendor not in self._exchange.policy.registry.vendors:
+            raise ConsentStateError(f"the registry has no vendor {vendor!r}")
+        return self._exchange.consent.allows_vendor(vendor)

@@ -106,6 +106,29 @@
     for (const element of root.querySelectorAll(GATED)) (isAllowed(element) ? wake : hold)(element);
   }
 
+  // What the scripts of vendors are told, once the page's own script has told them the rest
+
+  const TELL = {
+    google: (granted) => window.gtag?.("consent", "update", granted),
+    microsoft: (granted) => window.uetq?.push("consent", "update", granted),
+    matomo: () => window._paq?.push(["setCookieConsentGiven"]),
+  };
+
+  function tell() {
+    const own = find("script[data-consent-signals]");
+    const waiting = JSON.parse(own ? own.dataset.consentSignals : "{}");
+    for (const [mode, signals] of Object.entries(waiting)) {
+      const granted = {};
+      for (const [signal, vendors] of Object.entries(signals)) {
+        if (!vendors.every((id) => state.vendors[id] === true)) continue;
+        granted[signal] = "granted";
+        delete signals[signal];
+      }
+      if (Object.keys(granted).length) TELL[mode](granted);
+    }
+    if (own) own.dataset.consentSignals = JSON.stringify(waiting);
+  }
+
   // The banner
 
   function copy(template) {
@@ -167,6 +190,7 @@
     // What runs already cannot be called back: only a fresh page is without it.
     if (lost(state, after)) return location.reload();
     state = after;
+    tell();
     sort(document);
     document.dispatchEvent(new CustomEvent("consent", { detail: state }));
   }
