@@ -9,9 +9,12 @@ The tags are `{% consent_banner %}`, first thing in the body, `{% consent_settin
 take `lang`.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.template import Library
+from django.utils.safestring import SafeString
 from markupsafe import Markup
 
 from ..asgi import environ_of
@@ -24,9 +27,7 @@ register = Library()
 def _embedded(context: Any) -> Embedded:
     request = getattr(context, "request", None)
     if request is None:
-        raise ConsentStateError(
-            "no request here: render the template with one, as django.shortcuts.render does"
-        )
+        raise ConsentStateError("no request here: render the template with one, as `render` does")
     scope = getattr(request, "scope", None)
     return Embedded(request.environ) if scope is None else Embedded(environ_of(scope), scope)
 
@@ -51,11 +52,26 @@ def _tag(context: Any, vendor: str, src: str, **attributes: Any) -> Markup:
     return _embedded(context).tag(vendor, src, **attributes)
 
 
-for _name, _call in {
+def _on_text(call: Callable[..., Markup]) -> Callable[..., Markup]:
+    """Django takes a literal of a template for escaped, which it is not: here every argument is text."""
+
+    @wraps(call)
+    def on_text(context: Any, *values: Any, **named: Any) -> Markup:
+        return call(context, *map(_text, values), **{name: _text(value) for name, value in named.items()})
+
+    return on_text
+
+
+def _text(value: Any) -> Any:
+    return "".join(value) if isinstance(value, SafeString) else value
+
+
+_CALLS: dict[str, Callable[..., Markup]] = {
     "consent_banner": _banner,
     "consent_settings_link": _settings_link,
     "consent_policy": _policy,
     "consent_mode": _mode,
     "consent_tag": _tag,
-}.items():
-    register.simple_tag(_call, takes_context=True, name=_name)
+}
+for _name, _call in _CALLS.items():
+    register.simple_tag(_on_text(_call), takes_context=True, name=_name)

@@ -11,8 +11,8 @@ from ..pages.embed import Embedded
 def init_app(app: Flask) -> None:
     """Let templates call the parts of the consent pages, and tags of third parties.
 
-    `consent_banner()`, `consent_settings_link()` and `consent_policy()`, which take `lang`; `consent_mode()` and
-    `consent_tag()`.
+    `consent_banner()`, `consent_settings_link()` and `consent_policy()`, which take `lang`; `consent_mode()`
+    and `consent_tag()`.
 
     The app itself is wrapped as ever: `app.wsgi_app = ConsentMiddleware(app.wsgi_app, ...)`. The banner goes
     first into the body; `layout="inline"` leaves it in the flow of the page.

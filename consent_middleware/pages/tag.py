@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 _KINDS = ("script", "iframe", "img")
 _LOADING = ("src", "srcset")
@@ -13,9 +13,9 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 def tag(vendor: str, src: str, kind: str, attributes: Mapping[str, object], *, awake: bool) -> Markup:
     """The element of a vendor: a `script`, `iframe` or `img`.
 
-    Attributes are named as in HTML, or with `_` for `-`. Their values are plain text, escaped whatever they
-    are; True is an attribute without a value, False and None leave it out. ValueError for another kind, for
-    what is no name of an attribute, and for `srcdoc`, in which anything could load.
+    Attributes are named as in HTML, or with `_` for `-`. Their values are text, escaped unless they are
+    markup already; True is an attribute without a value, False and None leave it out. ValueError for
+    another kind, for what is no name of an attribute, and for `srcdoc`, in which anything could load.
     """
     if kind not in _KINDS:
         raise ValueError(f"a tag is one of {', '.join(_KINDS)}, not {kind!r}")
@@ -49,5 +49,4 @@ def _attribute(name: str, value: object) -> Markup:
         return Markup()
     if value is True:
         return Markup(" {}").format(name)
-    # Django takes every literal of a template for escaped, which it is not: hence the plain copy.
-    return Markup(' {}="{}"').format(name, escape("".join(str(value))))
+    return Markup(' {}="{}"').format(name, value)
