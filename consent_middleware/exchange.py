@@ -55,6 +55,8 @@ class Exchange:
     only_adds = False
     """Whether the choice made adds to one that stands: then nothing is withdrawn by it."""
     _unrecorded: tuple[tuple[ConsentEvent, Standing], ...] = ()
+    unjudged = False
+    """Whether we failed to judge the request's cookies."""
     shows_leftovers = False
     """Whether the request carries cookies that it should not: the app does not see them."""
 
@@ -208,7 +210,18 @@ class Exchange:
         )
 
     def hides_cookies(self) -> bool:
-        """Whether the request's cookies hold any that the app may not see; looked at once, at the start."""
+        """Whether the request's cookies hold any that the app may not see; looked at once, at the start.
+
+        Never raises: what we fail to judge is hidden.
+        """
+        try:
+            return self._looks_for_hidden()
+        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
+            logger.exception("a request could not be judged: its cookies are hidden from the app")
+            self.unjudged = not self.policy.observing
+            return self.unjudged
+
+    def _looks_for_hidden(self) -> bool:
         survey, policy = self.policy.survey(self.request.cookie), self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
@@ -244,7 +257,7 @@ class Exchange:
 
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it, where some are hidden."""
-        return self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
 
     @property
     def adds_nothing(self) -> bool:
@@ -399,6 +412,9 @@ class Exchange:
         return replace(chosen, measured_since=measuring_day(self.now)) if chosen else measured_only(self.now)
 
     def _without_cookies(self, headers: list[Header]) -> list[Header]:
+        if self.policy.observing:
+            logger.exception("a response could not be judged")
+            return list(headers)
         logger.exception("a response could not be judged: its cookies are dropped")
         kept = [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
         return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
@@ -413,7 +429,7 @@ class Exchange:
     def _review(self, decision: Decision) -> Decision:
         if self.policy.on_decision is not None:
             try:
-                decision = self.policy.on_decision(decision, self.request.target) or decision
+                decision = _replaced(decision, self.policy.on_decision(decision, self.request.target))
             except Exception:  # noqa: BLE001 - whatever a site's function raises
                 logger.exception("on_decision failed: its answer is ignored")
         self.policy.decision_log.note(decision)
@@ -430,6 +446,15 @@ def mentions(fields: list[tuple[Text, Text]], signs: Iterable[Text], divider: Te
     except TypeError:
         return True
     return any(sign in everything for sign in signs)
+
+
+def _replaced(decision: Decision, answer: object) -> Decision:
+    """What a site's hook makes of a decision; TypeError for an answer that is none."""
+    if answer is None:
+        return decision
+    if not isinstance(answer, Decision):
+        raise TypeError(f"a Decision or None is wanted, not {type(answer).__name__}")
+    return answer
 
 
 def _has_one(field: str) -> bool:

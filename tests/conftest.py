@@ -241,7 +241,7 @@ def _through_asgi(policy, *, request, response, on_request) -> Answer:
         "scheme": "https" if secure else "http",
         "path": mount + path.partition("?")[0],
         "raw_path": (mount + path).partition("?")[0].encode(),
-        "query_string": path.partition("?")[2].encode(),
+        "query_string": path.partition("?")[2].encode("latin-1"),
         "root_path": mount,
         "headers": [(b"host", b"www.example.com")]
         + [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields],

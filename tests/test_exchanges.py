@@ -389,14 +389,16 @@ def test_on_decision(exchanges, make_policy):
             return replace(decision, action=Action.KEEP)
         if decision.name == "session":
             raise RuntimeError
-        return None
+        return True if decision.name == "remember" else None
 
-    answer = exchanges.run_lines("_ga=1", "promo=1", "session=1", policy=make_policy(on_decision=hook))
-    assert answer.cookies() == ["promo=1", "session=1"]
+    lines = ["_ga=1", "promo=1", "session=1", "remember=1"]
+    answer = exchanges.run_lines(*lines, policy=make_policy(on_decision=hook))
+    assert answer.cookies() == ["promo=1", "session=1", "remember=1"]
     assert [(d.name, d.action, d.reason) for d in seen] == [
         ("_ga", Action.DROP, Reason.NOT_ASKED),
         ("promo", Action.DROP, Reason.UNDECLARED),
         ("session", Action.KEEP, Reason.ESSENTIAL),
+        ("remember", Action.KEEP, Reason.ESSENTIAL),
     ]
     assert (seen[0].rule.name, seen[0].before, seen[0].after) == ("_ga", "_ga=1", None)
 
@@ -471,3 +473,32 @@ def test_a_failure_of_ours_keeps_the_page(exchanges, make_policy, caplog):
     answer = exchanges.run([("Set-Cookie", "session=1"), ("X-One", "1")], policy=policy)
     assert (answer.status, answer.body, answer.cookies(), answer.get("x-one")) == (200, b"hello", [], "1")
     assert "could not be judged" in caplog.text
+
+
+@pytest.mark.parametrize("broken", ["survey", "clock"])
+def test_a_failure_of_ours_on_the_request_keeps_the_page(exchanges, make_policy, caplog, broken):
+    """If judging the request fails the app sees no cookie, and the page goes on."""
+
+    def fail(*_):
+        raise RuntimeError
+
+    policy = make_policy()
+    setattr(policy, broken, fail)
+    answer = exchanges.run_lines("session=1", "_ga=1", cookie="_ga=SECRET; session=2", policy=policy)
+    assert (answer.status, answer.body, answer.seen["cookie"]) == (200, b"hello", None)
+    assert "_ga=1" not in answer.cookies()
+    assert "could not be judged" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_a_failure_of_ours_while_observing_changes_nothing(exchanges, make_policy, registry_text):
+    """A site that only observes keeps its cookies though judging fails."""
+
+    def fail(*_):
+        raise RuntimeError
+
+    policy = make_policy(registry_text + '\n[consent]\nmode = "observe"\n')
+    policy.clock = fail
+    answer = exchanges.run_lines("session=1", "_ga=1", cookie="_ga=1; session=2", policy=policy)
+    assert (answer.cookies(), answer.seen["cookie"]) == (["session=1", "_ga=1"], "_ga=1; session=2")
+    assert answer.get("vary") is None

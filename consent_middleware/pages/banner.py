@@ -41,6 +41,6 @@ def settings_link(visit: Visit) -> Markup:
 
 def fragment(visit: Visit) -> Response:
     """The banner for the script on a page that a cache serves to everybody."""
-    layout = visit.request.args.get("layout", LAYOUTS[0])
+    layout = visit.arguments.get("layout", LAYOUTS[0])
     part = banner(visit, layout if layout in LAYOUTS else LAYOUTS[0], with_script=False)
     return Response(part, mimetype="text/html")

@@ -7,11 +7,12 @@ can make them say otherwise, so no secret is needed in forms.
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _LONGEST_PATH = 2048
 _UNSAFE = re.compile(r"\\|//")
+_END_OF_PATH = re.compile(r"[?#]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -68,24 +69,10 @@ def path_of_this_host(text: str) -> str | None:
         return None
     seen = text
     for _ in range(_LONGEST_PATH):
-        parts = _split(seen)
-        if (
-            parts is None
-            or parts.scheme
-            or parts.netloc
-            or _UNSAFE.search(parts.path)
-            or _CONTROL.search(seen)
-        ):
+        if _UNSAFE.search(_END_OF_PATH.split(seen, 1)[0]) or _CONTROL.search(seen):
             return None
         decoded = unquote(seen)
         if decoded == seen:
             return text
         seen = decoded
     return None
-
-
-def _split(text: str) -> SplitResult | None:
-    try:
-        return urlsplit(text)
-    except ValueError:
-        return None

@@ -23,7 +23,7 @@ def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = ""
     """The page, with a note on top. `next_page` is where the visitor came from, if not in the address."""
     exchange = visit.exchange
     made, declared = exchange.standing.consent, visit.declared
-    came_from = path_of_this_host(next_page or visit.request.args.get("next", "")) or ""
+    came_from = path_of_this_host(next_page or visit.arguments.get("next", "")) or ""
     return visit.page(
         "preferences.html",
         status,

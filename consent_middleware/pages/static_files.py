@@ -23,7 +23,7 @@ def _file(visit: Visit, text: str, mimetype: str) -> Response:
     """For ever under the address with its hash; under the bare name, as in a page's own tag, for an hour."""
     response = Response(text, mimetype=mimetype)
     response.set_etag(mark(text))
-    if visit.request.args.get("v") == mark(text):
+    if visit.arguments.get("v") == mark(text):
         response.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
     else:
         response.headers["Cache-Control"] = f"public, max-age={_HOUR}"

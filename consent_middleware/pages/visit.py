@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 from werkzeug import Request, Response
+from werkzeug.datastructures import MultiDict
 
 from ..exchange import Exchange
 from .answers import JSON
@@ -38,6 +39,12 @@ class Visit:
             has_cookies="Cookie" in fields,
         )
 
+    @cached_property
+    def arguments(self) -> MultiDict[str, str]:
+        """What the query says; octets that are no UTF-8, over which `Request.args` stumbles, are replaced."""
+        text = self.request.query_string.decode("utf-8", "replace")
+        return MultiDict(parse_qsl(text, keep_blank_values=True))
+
     @property
     def speaks_json(self) -> bool:
         """Whether the body is JSON, or the answer is wanted as such."""
@@ -50,7 +57,7 @@ class Visit:
         """The pages in the language that was asked for, else in the visitor's as far as the site has it."""
         policy = self.exchange.policy
         languages = policy.registry.site.languages
-        asked = self.wanted or self.request.args.get("lang", "")
+        asked = self.wanted or self.arguments.get("lang", "")
         asked = asked if asked in languages else ""
         language = asked or _preferred(self.request.accept_languages.values(), languages) or languages[0]
         return Presentation(

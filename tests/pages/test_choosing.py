@@ -102,6 +102,9 @@ def test_forms_without_a_way_on_lead_to_the_preferences(visitor, choice):
     "elsewhere",
     [
         "//evil.example",
+        "//",
+        "///evil.example",
+        "/%2f%2fevil.example",
         "/\\evil.example",
         "\\\\evil.example",
         "https:evil.example",

@@ -69,6 +69,13 @@ def test_everything_is_escaped(page_of, make_policy, path):
     assert b"49" not in page.body
 
 
+@pytest.mark.parametrize("path", [*PAGES, "/consent/state", "/consent/banner.css"])
+def test_any_octets_in_a_query_are_answered(page_of, path):
+    """A query that is no UTF-8 is read as far as it can be."""
+    answer = page_of(f"{path}?lang=\xff&v=\xe9&next=/\xff&layout=%ff")
+    assert answer.status == page_of(path).status
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_sealed_off(page_of, path):
     """No frame, no foreign script or style, no inline code, no copy in a cache."""
