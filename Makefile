@@ -34,6 +34,7 @@ soak: .make/installed
 # Both take `RECORDS`, the URL of an empty store, and need minutes.
 crash: .make/installed
 	$(BIN)/python tests/records/crash.py --records $(or $(RECORDS),sqlite:///.make/crash.db) --rounds 200
+	$(BIN)/python tests/records/web_crash.py --records $(or $(RECORDS),sqlite:///.make/web-crash.db) --rounds 200
 
 records-scale: .make/installed
 	$(BIN)/python benchmarks/records_scale.py --records $(or $(RECORDS),sqlite:///.make/scale.db)
