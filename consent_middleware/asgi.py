@@ -77,7 +77,7 @@ class ConsentMiddleware:
             leaving = exchange.outgoing(message.get("status", 101), texts)
         else:
             leaving = exchange.trailing(texts)
-        return {**message, "headers": _octets(leaving, fields)}
+        return {**message, "headers": _octets(leaving, {name for name, _ in texts})}
 
 
 class AsgiRequest:
@@ -148,11 +148,10 @@ def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
     scope["headers"] = fields
 
 
-def _octets(leaving: list[Header], fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _octets(leaving: list[Header], theirs: set[str]) -> list[tuple[bytes, bytes]]:
     """Back to octets: names of ours in lower case (ASGI, response start), the app's as they were."""
-    theirs = {name for name, _ in fields}
-    encoded = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in leaving)
-    return [(name if name in theirs else name.lower(), value) for name, value in encoded]
+    named = ((name if name in theirs else name.lower(), value) for name, value in leaving)
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named]
 
 
 def _texts(fields: list[tuple[bytes, bytes]]) -> list[Header]:
@@ -164,7 +163,7 @@ def _texts(fields: list[tuple[bytes, bytes]]) -> list[Header]:
 
 
 def _text(octets: Any) -> str:
-    return octets.decode("latin-1") if isinstance(octets, bytes) else str(octets)
+    return str(octets, "latin-1") if isinstance(octets, bytes | bytearray | memoryview) else str(octets)
 
 
 async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:

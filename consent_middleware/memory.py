@@ -81,7 +81,7 @@ class CookieMemory:
         leftover = Leftover(pair.name, "=" in pair.piece, known, tried)
         if not refuses(leftover, around):
             return leftover
-        self._inventory.note_refusing(pair.name)
+        self._inventory.note_refusing(pair.name if leftover.named else "")
         return None
 
     def tried(self, visitor: str, name: str) -> None:

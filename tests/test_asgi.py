@@ -98,6 +98,9 @@ def test_headers_of_a_wrong_type(policy):
     )
     assert (b"x", b"y") in sent["headers"]
     assert not [value for _, value in sent["headers"] if b"_ga" in value]
+    fields = [(bytearray(b"Set-Cookie"), bytearray(b"session=1")), (b"x", memoryview(b"y")), LINES[0]]
+    (sent,) = run(policy, saying({"type": "http.response.start", "headers": fields}))
+    assert {(b"Set-Cookie", b"session=1"), (b"x", b"y")} <= set(sent["headers"])
 
 
 def test_start_leaves_before_the_body(policy):

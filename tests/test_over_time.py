@@ -280,7 +280,8 @@ def test_odd_hosts(exchanges, make_policy, visitors, host):
 def test_undeclared_cookies_are_counted(exchanges, fresh, visitors, caplog):
     """Undeclared names are counted, told once, with where they were first seen; they stay by default."""
     for path in ("/first?q=1", "/second"):
-        answer = exchanges.run(cookie=f"promo=SECRET; {visitors['all']}", policy=fresh, path=path)
+        cookie = f"promo=SECRET; {visitors['all']}; SECRET; =SECRET"
+        answer = exchanges.run(cookie=cookie, policy=fresh, path=path)
         assert answer.seen["cookie"].startswith("promo")
         assert not deletions(answer)
     (seen,) = fresh.inventory.undeclared()

@@ -262,16 +262,21 @@ class Enforcer:
 
     def survey(self, field: str) -> "CookieSurvey":
         """What a request's `Cookie` value holds, whoever the visitor is."""
-        names = {pair.name for pair in read_cookies(field)}
+        pairs = read_cookies(field)
+        names = {pair.name for pair in pairs}
+        # The text of a nameless cookie is a value, which is told to nobody.
+        nameless = {pair.name for pair in pairs if "=" not in pair.piece}
         rules = {name: self._classify(name) for name in names - self._own_names}
         return CookieSurvey(
-            own=tuple(pair for pair in read_cookies(field) if pair.name in self._own_names),
+            own=tuple(pair for pair in pairs if pair.name in self._own_names),
             optional=tuple(
                 rule for rule in rules.values() if rule and rule.purpose not in self._terms.essential
             ),
             hidden=self._hide_undeclared and None in rules.values(),
             declared=frozenset(rule.name for rule in rules.values() if rule),
-            undeclared=tuple(sorted(name for name, rule in rules.items() if not rule and name)),
+            undeclared=tuple(
+                sorted(name for name, rule in rules.items() if not rule and name and name not in nameless)
+            ),
         )
 
     def filter_cookies(

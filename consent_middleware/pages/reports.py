@@ -4,7 +4,7 @@ from werkzeug import Response
 from werkzeug.exceptions import NotFound
 
 from ..core.reports import read_reports
-from .answers import LIMIT
+from .answers import read_body
 from .visit import Visit
 
 
@@ -13,7 +13,6 @@ def receive(visit: Visit) -> Response:
     policy = visit.exchange.policy
     if policy.gate.mode != "report":
         raise NotFound("No reports are taken here.")
-    visit.request.max_content_length = LIMIT
-    body = visit.request.get_data(cache=False)
+    body = read_body(visit.request)
     policy.inventory.note_reports(read_reports(body, visit.request.content_type or ""), visit.exchange.now)
     return Response(status=204)

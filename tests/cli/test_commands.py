@@ -50,6 +50,16 @@ def test_check_strictly(tmp_path):
     assert run("check", "--strict", str(path)).returncode == 1
 
 
+@pytest.mark.parametrize(("vendors", "warned"), [(100, False), (400, True)])
+def test_check_warns_of_choices_that_are_too_long_for_a_cookie(tmp_path, vendors, warned):
+    """With so many vendors that a choice among them is coarsened, the site is told; it starts all the same."""
+    path = tmp_path / "cookies.toml"
+    path.write_text("".join(f'[vendors.v{i}]\nname = "V"\npurposes = ["social"]\n' for i in range(vendors)))
+    result = run("check", str(path))
+    assert (result.returncode, "3600 octets" in result.stderr) == (0, warned)
+    assert run("check", "--strict", str(path)).returncode == warned
+
+
 def test_schema():
     """The schema is JSON."""
     assert json.loads(run("schema").stdout)["properties"]["cookies"]

@@ -247,6 +247,33 @@ def test_bad_forms(visitor):
     assert visitor.post_form(said).status == 303
 
 
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [
+        ("application/x-www-form-urlencoded", b"choice=reject-all&x="),
+        ("application/json", b'{"choice":"reject-all"}'),
+    ],
+)
+@pytest.mark.parametrize(("size", "ok"), [(65_536, True), (65_537, False)])
+def test_a_body_of_unstated_length(policy, kind, start, size, ok):
+    """A body that comes in chunks is taken up to 64 KiB as well, and never cut."""
+    from io import BytesIO
+
+    from werkzeug.test import create_environ
+
+    from consent_middleware.wsgi import ConsentMiddleware
+
+    environ = create_environ("/consent/", method="POST", headers=[SAME], content_type=kind)
+    environ |= {"wsgi.input": BytesIO(start.ljust(size)), "wsgi.input_terminated": True}
+    environ.pop("CONTENT_LENGTH", None)
+    seen = []
+    answer = ConsentMiddleware(None, policy)(
+        environ, lambda status, headers, exc_info=None: seen.append(status)
+    )
+    b"".join(answer)
+    assert seen[0].startswith(("200", "303") if ok else "413")
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", ""])
 def test_other_bodies(visitor, kind):
     """Anything but a form or JSON is refused as such."""
