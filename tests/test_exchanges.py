@@ -122,7 +122,8 @@ TABLE = [
     # Prefixes, in any case.
     ("new", "__host-consent=x; Secure; Path=/", None),
     ("new", "__Host-consent=forged; Secure; Path=/", None),
-    ("new", "__Host-consent=; Secure; Path=/; Max-Age=0", f"__Host-consent=; {EPOCH}; Secure; Path=/"),
+    ("new", "__Host-consent=; Secure; Path=/; Max-Age=0", "__Host-consent=; Secure; Path=/; Max-Age=0"),
+    ("new", "consent=x; Expires=Mon, 01 Jan 0001 00:00:00 GMT", f"consent=; {EPOCH}"),
     # Attributes that the registry demands.
     ("all", "lang=fr; Path=/", "lang=fr; Path=/; Secure; HttpOnly; SameSite=Lax"),
     ("all", "lang=fr; SameSite=Strict; secure; httponly", "lang=fr; SameSite=Strict; secure; httponly"),

@@ -170,7 +170,7 @@ class Enforcer:
 
     def _decide_own(self, cookie: SetCookie, life: Life, moment: Moment) -> Decision:
         if life.deletes:
-            return _delete(cookie, life, None, allowed=False)
+            return _delete(cookie, life, None, allowed=True)
         if not self._verifies(cookie.value):
             return _drop(cookie, Reason.FORGED, None)
         return self._limited(cookie, life, None, moment, Reason.OWN)

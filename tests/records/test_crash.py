@@ -200,7 +200,10 @@ def test_a_killed_web_server_loses_nothing(tmp_path):
     """Every answer that left a web server with a consent cookie has its record, once, whenever it is killed."""
     command = [sys.executable, str(Path(__file__).with_name("web_crash.py")), "--rounds", "3"]
     result = subprocess.run(
-        [*command, "--records", f"sqlite:///{tmp_path / 'consent.db'}"], capture_output=True, text=True, check=False
+        [*command, "--records", f"sqlite:///{tmp_path / 'consent.db'}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "3 kills" in result.stdout

@@ -106,7 +106,9 @@ def main():
         count += len(tokens)
         ids = [reader.read_consent(token, datetime.now(UTC)).id for token in tokens]
         lost += sum(len(store.history(id)) != 1 for id in ids)
-    print(f"seed {seed}: {options.rounds} kills, {count} answered with a cookie, {store.count()} stored, {lost} lost")
+    print(
+        f"seed {seed}: {options.rounds} kills, {count} answered with a cookie, {store.count()} stored, {lost} lost"
+    )
     store.close()
     return 1 if lost or not count else 0
 
