@@ -55,7 +55,8 @@ def test_every_way_to_install_gives_the_same(served, visit, action):
             visitor = visit(served(framework))
             page = visitor.go(way)
             banner = page.locator("#consent-banner")
-            texts = banner.inner_text()
+            # Where lines break depends on the style sheet, which may still be on its way.
+            texts = " ".join(banner.inner_text().split())
             visitor.act(action)
             state = {
                 key: value
@@ -63,7 +64,8 @@ def test_every_way_to_install_gives_the_same(served, visit, action):
                 if key not in {"offer", "decided_at", "expires_at"}
             }
             seen.append((texts, state, sorted(visitor.jar()), banner.get_attribute("data-consent-state")))
-    assert all(one == seen[0] for one in seen)
+    for one in seen:
+        assert one == seen[0]
 
 
 def test_waiting_content(site, visit):
