@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 from .core.enforcement import Header
 from .exchange import Exchange, mentions
 from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS
+from .request import KEY, PATH_LETTERS, RequestConsent
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,7 +22,7 @@ _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.
 # Hypercorn takes trailers as a first message and makes response headers of them.
 _WITH_HEADERS = _STARTS | {"http.response.trailers"}
 # What is asked of nearly every request, and nearly always absent.
-_EXPECTED = frozenset({"cookie", "consent-token", "sec-gpc", "dnt", "x-forwarded-proto"})
+_EXPECTED = frozenset({"consent-token", "sec-gpc", "dnt", "x-forwarded-proto"})
 _EXPECTED_OCTETS = frozenset(name.encode() for name in _EXPECTED)
 _BODY_LIMIT = 64 * 1024
 
@@ -59,7 +59,7 @@ class ConsentMiddleware:
         if request.method and self.policy.is_page(request.path):
             await _serve_page(scope, receive, send_judged, exchange)
             return
-        inner = {**scope, KEY: exchange.consent}
+        inner = {**scope, KEY: RequestConsent(exchange)}
         if hides:
             _hide_cookies(inner, exchange)
         if hidden := exchange.hidden_fields():
@@ -83,16 +83,21 @@ class ConsentMiddleware:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection."""
 
-    __slots__ = ("_expected", "cookie", "method", "path", "target")
+    __slots__ = ("_has_expected", "cookie", "method", "path", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
         self.method: str = scope["method"] if scope["type"] == "http" else ""
         self.path = _path_below_mount(scope)
-        found = _fields(scope, _EXPECTED_OCTETS)
+        self._has_expected = False
+        cookies: list[str] = []
+        for name, value in scope["headers"]:
+            if (lower := name.lower()) == b"cookie":
+                cookies.append(value.decode("latin-1"))
+            elif lower in _EXPECTED_OCTETS:
+                self._has_expected = True
         # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
-        self.cookie = "; ".join([text for name, text in found if name == b"cookie"])
-        self._expected = [field for field in found if field[0] != b"cookie"]
+        self.cookie = "; ".join(cookies)
 
     @property
     def mount(self) -> str:
@@ -112,18 +117,12 @@ class AsgiRequest:
 
     def field(self, name: str) -> str:
         """See `request.Request`."""
-        if name in _EXPECTED and not self._expected:
+        if not self._has_expected and name in _EXPECTED:
             return ""
-        return ",".join([text.strip() for _, text in _fields(self.target, {name.encode()})])
-
-
-def _fields(scope: Scope, wanted: Collection[bytes]) -> list[tuple[bytes, str]]:
-    """The fields of these names; names should be in lower case but need not be (ASGI, connection scope)."""
-    return [
-        (lower, value.decode("latin-1"))
-        for name, value in scope["headers"]
-        if (lower := name.lower()) in wanted
-    ]
+        wanted = name.encode()
+        # Names should be in lower case but need not be (ASGI, connection scope).
+        found = [value for key, value in self.target["headers"] if key.lower() == wanted]
+        return ",".join([value.decode("latin-1").strip() for value in found])
 
 
 def _path_below_mount(scope: Scope) -> str:

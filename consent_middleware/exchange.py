@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from .core import caching, choice
 from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing, measured_only, measuring_day
-from .core.enforcement import Action, Decision, Header, Moment, Reason, is_field_text
+from .core.enforcement import Action, CookieSurvey, Decision, Header, Moment, Reason, is_field_text
 from .core.gating import Recipient
 from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
 from .core.registry import CookieRule
@@ -20,7 +20,7 @@ from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
-from .request import Request, RequestConsent, get_consent
+from .request import Request, get_consent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
 _DATE_SKEW = 60
@@ -39,12 +39,16 @@ class _Once(Generic[T]):
         self.__doc__ = work_out.__doc__
 
     def __get__(self, instance: Any, owner: type) -> T:
-        value = instance.__dict__[self._name] = self._work_out(instance)
+        value = self._work_out(instance)
+        setattr(instance, self._name, value)
         return value
 
 
 class Exchange:
-    """One request and its answer. Everything about the visitor is worked out when it is first needed."""
+    """One request and its answer. Everything about the visitor is worked out when it is first needed.
+
+    It does not hold its RequestConsent: such a cycle would leave each request to the garbage collector.
+    """
 
     was_read = False
     """Whether the app has read the visitor's consent."""
@@ -63,7 +67,6 @@ class Exchange:
     def __init__(self, policy: ConsentPolicy, request: Request) -> None:
         self.policy = policy
         self.request = request
-        self.consent = RequestConsent(self)
         self.terms = policy.terms
 
     @_Once
@@ -81,6 +84,11 @@ class Exchange:
         """The preference signals on the request."""
         gpc, dnt = _has_one(self.request.field("sec-gpc")), _has_one(self.request.field("dnt"))
         return Signals(gpc, dnt) if gpc or dnt else NO_SIGNALS
+
+    @_Once
+    def survey(self) -> CookieSurvey:
+        """What the request's cookies are, whoever the visitor is."""
+        return self.policy.survey(self.request.cookie)
 
     @_Once
     def needed(self) -> bool:
@@ -122,8 +130,7 @@ class Exchange:
 
         A choice is dated to the microsecond. Without one it is little, so a count lasts no longer than a day.
         """
-        own = self.policy.survey(self.request.cookie).own
-        tokens = " ".join(pair.value for pair in own)
+        tokens = " ".join(pair.value for pair in self.survey.own)
         return tokens or f"{self.now:%Y-%m-%d} {self.request.field('user-agent')}"
 
     @property
@@ -134,10 +141,11 @@ class Exchange:
     def _choices(self) -> list[Appraisal | None]:
         """Every consent token on the request, appraised; None for one that we did not sign."""
         name = self.policy.cookie_name(secure=self.secure)
-        own = self.policy.survey(self.request.cookie).own
-        tokens = [pair.value for pair in own if pair.name == name]
+        appraised = [self.policy.appraise(pair.value) for pair in self.survey.own if pair.name == name]
         header = self.request.field("consent-token")
-        return [self.policy.appraise(token) for token in (*tokens, *([header] if header else []))]
+        if header:
+            appraised.append(self.policy.appraise(header))
+        return appraised
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
@@ -222,7 +230,7 @@ class Exchange:
             return self.unjudged
 
     def _looks_for_hidden(self) -> bool:
-        survey, policy = self.policy.survey(self.request.cookie), self.policy
+        survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
         if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
@@ -234,7 +242,7 @@ class Exchange:
 
     def _take_stock(self) -> None:
         if self.is_same_site:
-            survey = self.policy.survey(self.request.cookie)
+            survey = self.survey
             self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
             refused = {rule.name for rule in survey.optional if not self.standing.allows_rule(rule)}
             self.policy.memory.note_arrivals(survey.declared, survey.declared - refused, self.now)
@@ -244,7 +252,7 @@ class Exchange:
         return self.standing.allows_rule(rule) and not self._is_of_unknown_age(rule)
 
     def _optional(self) -> tuple[CookieRule, ...]:
-        return self.policy.survey(self.request.cookie).optional
+        return self.survey.optional
 
     def _is_of_unknown_age(self, rule: CookieRule) -> bool:
         """Whether a cookie of exempt measurement came and nobody knows since when.
@@ -395,7 +403,7 @@ class Exchange:
         It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
         a script will set it anew. What came and stays must not pass for new, so then it does not.
         """
-        if self.changed or self.standing.measured_since or not self.terms.by_objection:
+        if not self.terms.by_objection or self.changed or self.standing.measured_since:
             return False
         came = {rule for rule in self._optional() if self._is_of_unknown_age(rule)}
         new = {rule for rule in stored if rule.purpose in self.terms.by_objection}
@@ -421,10 +429,10 @@ class Exchange:
 
     def _depends(self, decision: Decision) -> bool:
         """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
-        text = decision.leaving
-        if text is None or decision.reason is Reason.OWN or not is_field_text(text):
+        if decision.rule is not None and decision.rule.purpose not in self.terms.essential:
             return True
-        return decision.rule is not None and decision.rule.purpose not in self.terms.essential
+        text = decision.leaving
+        return text is None or decision.reason is Reason.OWN or not is_field_text(text)
 
     def _review(self, decision: Decision) -> Decision:
         if self.policy.on_decision is not None:
@@ -432,7 +440,8 @@ class Exchange:
                 decision = _replaced(decision, self.policy.on_decision(decision, self.request.target))
             except Exception:  # noqa: BLE001 - whatever a site's function raises
                 logger.exception("on_decision failed: its answer is ignored")
-        self.policy.decision_log.note(decision)
+        if decision.action is Action.DROP:
+            self.policy.decision_log.note(decision)
         return decision
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import count
 
-from .core.enforcement import Action, Decision, Reason
+from .core.enforcement import Decision, Reason
 from .core.reports import Report
 
 logger = logging.getLogger("consent_middleware")
@@ -33,11 +33,10 @@ class DecisionLog:
         # Apps can make up names without end: the memory of what was said is bounded.
         self._say_once = lru_cache(1024)(self._say)
 
-    def note(self, decision: Decision) -> None:
-        """Take notice of a decision."""
-        if decision.action is Action.DROP:
-            purpose = decision.rule.purpose if decision.rule else ""
-            self._say_once(decision.name[:_LONGEST_NAME], decision.reason, purpose)
+    def note(self, dropped: Decision) -> None:
+        """Take notice of a line that is dropped."""
+        purpose = dropped.rule.purpose if dropped.rule else ""
+        self._say_once(dropped.name[:_LONGEST_NAME], dropped.reason, purpose)
 
     def _say(self, name: str, reason: Reason, purpose: str) -> None:
         advice = _ADVICE.get(reason, "").format(name=f'"{name}"', purpose=purpose)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from .exchange import Exchange, mentions
 from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS
+from .request import KEY, PATH_LETTERS, RequestConsent
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -45,7 +45,7 @@ class ConsentMiddleware:
             finally:
                 exc_info = None
 
-        environ[KEY] = exchange.consent
+        environ[KEY] = RequestConsent(exchange)
         hides = bool(request.cookie) and exchange.hides_cookies()
         if self.policy.is_page(request.path):
             return _serve_page(environ, start_judged, exchange)

@@ -1,11 +1,17 @@
 """An ordinary request stays light: no I/O, no lock, and nothing of Werkzeug, Jinja2 or SQLAlchemy."""
 
+import asyncio
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import pytest
+
+from consent_middleware.asgi import ConsentMiddleware
+from consent_middleware.exchange import exchange_of
 
 PROBE = """
 import builtins, os, socket, sys, threading
@@ -98,6 +104,28 @@ def test_no_lock(both_doors, visitors, monkeypatch):
         finally:
             sys.setprofile(None)
     assert not [name for name in frames if "consent_middleware" in name]
+
+
+def test_a_request_leaves_no_cycle(make_policy, visitors):
+    """An ASGI exchange is gone when its request is, without the garbage collector."""
+    exchanges = []
+
+    async def app(scope, receive, send):
+        exchanges.append(weakref.ref(exchange_of(scope)))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"set-cookie", b"_ga=1")]})
+        await send({"type": "http.response.body"})
+
+    async def send(message):
+        pass
+
+    headers = [(b"cookie", visitors["some"].encode())]
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "https", "headers": headers}
+    gc.disable()
+    try:
+        asyncio.run(ConsentMiddleware(app, make_policy())(scope, None, send))
+    finally:
+        gc.enable()
+    assert [exchange() for exchange in exchanges] == [None]
 
 
 @pytest.mark.parametrize("size", [10, 1000])

@@ -23,6 +23,8 @@ from .set_cookie import cookie_date
 Header = tuple[str, str]
 
 _TARGETED = frozenset({"surrogate-control", "x-accel-expires", "edge-control", "x-litespeed-cache-control"})
+_TARGETED_END = "cdn-cache-control"
+_REWRITTEN = _TARGETED | {"cache-control", "expires", "vary"}
 _DIRECTIVE = re.compile(r'\s*([^=,\s]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,]*))?\s*(?:,|$)')
 _AGES = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
 _REPLACED = _AGES | {"public", "private", "no-cache", "immutable"}
@@ -30,7 +32,7 @@ _REPLACED = _AGES | {"public", "private", "no-cache", "immutable"}
 
 def targets_caches(name: str) -> bool:
     """Whether a field, named in lower case, overrides `Cache-Control` for some caches (RFC 9213)."""
-    return name in _TARGETED or name.endswith("cdn-cache-control")
+    return name in _TARGETED or name.endswith(_TARGETED_END)
 
 
 def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Header]:
@@ -42,13 +44,13 @@ def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Hea
     controls: list[str] = []
     varies: list[str] = []
     for name, value in headers:
-        match name.strip().lower():
-            case "cache-control":
-                controls.append(value)
-            case "vary":
-                varies.append(value)
-            case key if key != "expires" and not targets_caches(key):
-                kept.append((name, value))
+        key = name.strip().lower()
+        if key not in _REWRITTEN and not key.endswith(_TARGETED_END):
+            kept.append((name, value))
+        elif key == "cache-control":
+            controls.append(value)
+        elif key == "vary":
+            varies.append(value)
     return [
         *kept,
         ("Cache-Control", cache_control(tuple(controls))),

@@ -114,6 +114,7 @@ class Terms:
         self.uncovered_vendors = lru_cache(64)(self._uncovered_vendors)
         self._steady = lru_cache(4096)(self._steady_standing)
         self.allowed_vendors = lru_cache(64)(self._allowed_vendors)
+        self._unasked = lru_cache(4)(self._unasked_standing)
 
     def _with_basis(self, basis: Basis) -> frozenset[str]:
         return frozenset(id for id, purpose in self.registry.purposes.items() if purpose.basis is basis)
@@ -210,20 +211,25 @@ class Terms:
 
         None stands for one that does not verify; a request without any has been asked nothing yet.
         """
-        if len(choices) == 1 and choices[0] is not None and signals is NO_SIGNALS:
-            only = choices[0]
-            if only.consent.decided_at <= now < only.steady_until:
-                return self._steady(only)
+        if not choices:
+            return self._unasked(signals)
+        only = choices[0] if len(choices) == 1 else None
+        if only is not None and only.consent.decided_at <= now < only.steady_until:
+            return self._steady(only, signals)
         live = [choice for choice in choices if choice is not None and choice.holds(now)]
         made = [choice for choice in live if choice.consent.version != UNDECIDED]
         choice = made[0] if made else None
         if len(made) > 1:
             choice = self.appraise(most_restrictive(choice.consent for choice in made))
-        refused = frozenset[str]()
-        if signals != NO_SIGNALS and not (choice and choice.consent.gpc):
-            refused = self.refused_by_signal(signals)
         since = self._measured_since(live, now) if live else None
+        refused = self._refused_besides(choice, signals)
         return Standing(self, choice, now, refused, since, doubtful=len(live) < len(choices))
+
+    def _refused_besides(self, choice: "Appraisal | None", signals: Signals) -> frozenset[str]:
+        """What the signals refuse, unless the choice was made with the signal present."""
+        if signals == NO_SIGNALS or (choice and choice.consent.gpc):
+            return frozenset()
+        return self.refused_by_signal(signals)
 
     def _measured_since(self, live: Sequence["Appraisal"], now: datetime) -> datetime | None:
         """When the measurement that still goes on began; None if none does.
@@ -241,9 +247,14 @@ class Terms:
         """When exempt measurement that began at `since` ends."""
         return self.max_lifetime.after(since)
 
-    def _steady_standing(self, choice: "Appraisal") -> "Standing":
-        consent = choice.consent
-        return Standing(self, choice, consent.decided_at, frozenset(), consent.measured_since, doubtful=False)
+    def _steady_standing(self, choice: "Appraisal", signals: Signals) -> "Standing":
+        consent, refused = choice.consent, self._refused_besides(choice, signals)
+        return Standing(self, choice, consent.decided_at, refused, consent.measured_since, doubtful=False)
+
+    def _unasked_standing(self, signals: Signals) -> "Standing":
+        # Where nothing was chosen, nothing depends on the time.
+        ever = datetime.max.replace(tzinfo=UTC)
+        return Standing(self, None, ever, self.refused_by_signal(signals), None, doubtful=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

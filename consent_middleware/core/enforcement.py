@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from .consent import Standing, Terms
@@ -98,8 +99,7 @@ class Decision:
         return self.before if self.after is None else self.after
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """Under what a response is judged: the visitor's standing, the time, and two facts about the answer."""
 
     standing: Standing
@@ -128,6 +128,8 @@ class Enforcer:
         self._own_names = own_names
         self._verifies = verifies
         self._classify = registry.classify
+        # Standings are themselves remembered, so most visitors' next answer finds theirs here.
+        self._footing = lru_cache(4096)(self._work_out_footing)
         self._keep_unknown = registry.consent.unknown == "keep"
         self._hide_undeclared = registry.consent.undeclared_request != "keep"
         self._expire_undeclared = registry.consent.undeclared_request == "expire"
@@ -159,13 +161,11 @@ class Enforcer:
         life = cookie.attributes.life(moment.now, dates_hold=moment.dates_hold)
         if cookie.name in self._own_names:
             return self._decide_own(cookie, life, moment)
-        rule = self._classify(cookie.name)
-        refusal = self._refusal(rule, moment)
+        rule, refusal, kept_for = self._footing(cookie.name, moment.standing, moment.needed)
         if life.deletes:
             return _delete(cookie, life, rule, allowed=refusal is None)
         if refusal is not None:
             return _drop(cookie, refusal, rule)
-        kept_for = self._kept_for(rule, moment)
         return self._raised(self._limited(cookie, life, rule, moment, kept_for), cookie)
 
     def _decide_own(self, cookie: SetCookie, life: Life, moment: Moment) -> Decision:
@@ -175,15 +175,18 @@ class Enforcer:
             return _drop(cookie, Reason.FORGED, None)
         return self._limited(cookie, life, None, moment, Reason.OWN)
 
-    def _refusal(self, rule: CookieRule | None, moment: Moment) -> Reason | None:
-        """Why cookies of this rule may not be stored, None if they may."""
-        if not moment.needed:
-            return None
+    def _work_out_footing(self, name: str, standing: Standing, needed: bool) -> "_Footing":  # noqa: FBT001 - a key
+        rule = self._classify(name)
+        refusal = self._refusal(rule, standing) if needed else None
+        return _Footing(rule, refusal, self._kept_for(rule, needed=needed))
+
+    def _refusal(self, rule: CookieRule | None, standing: Standing) -> Reason | None:
+        """Why cookies of this rule may not be stored where consent is needed, None if they may."""
         if rule is None:
             return None if self._keep_unknown else Reason.UNDECLARED
-        if moment.standing.allows_rule(rule):
+        if standing.allows_rule(rule):
             return None
-        return Reason.REFUSED if moment.standing.decided else Reason.NOT_ASKED
+        return Reason.REFUSED if standing.decided else Reason.NOT_ASKED
 
     def _limited(
         self,
@@ -203,10 +206,10 @@ class Enforcer:
         plain = cookie.session() if life.intended is None else cookie.lasting(int(life.intended), moment.now)
         return Decision(cookie.name, Action.SHORTEN, Reason.REPEATED, rule, cookie.line, plain)
 
-    def _kept_for(self, rule: CookieRule | None, moment: Moment) -> Reason:
+    def _kept_for(self, rule: CookieRule | None, *, needed: bool) -> Reason:
         if rule is not None and rule.purpose in self._terms.essential:
             return Reason.ESSENTIAL
-        if not moment.needed:
+        if not needed:
             return Reason.NOT_NEEDED
         return Reason.UNDECLARED_KEPT if rule is None else Reason.GRANTED
 
@@ -328,6 +331,16 @@ class CookieSurvey(NamedTuple):
     """The names of cookies that fall under none."""
 
 
+class _Footing(NamedTuple):
+    """Where cookies of one name stand with one visitor, whatever else their lines say."""
+
+    rule: CookieRule | None
+    refusal: Reason | None
+    """Why they may not be stored, None if they may."""
+    kept_for: Reason
+    """Why they are kept, if they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Demands:
     """Attributes that a cookie must have; what it has already is never weakened."""
@@ -390,6 +403,5 @@ def is_field_text(text: str) -> bool:
 
 def _smuggles(name: str, value: str) -> bool:
     """Whether a field of another name carries a line break and a Set-Cookie behind it."""
-    return ("\n" in value or "\r" in value or "\n" in name or "\r" in name) and (
-        "set-cookie" in f"{name}:{value}".lower()
-    )
+    field = f"{name}:{value}"
+    return ("\n" in field or "\r" in field) and "set-cookie" in field.lower()

@@ -54,7 +54,7 @@ class Period:
         """The end of the period that starts at `moment` (aware; the result is UTC)."""
         moment = moment.astimezone(UTC)
         try:
-            return moment + timedelta(days=_days(self.months, moment.date()), seconds=self.seconds)
+            return moment + _length(self.months, self.seconds, moment.date())
         except OverflowError:
             return _LAST
 
@@ -76,13 +76,13 @@ class Period:
 
 
 @lru_cache(64)
-def _days(months: int, start: date) -> int:
-    """How many days that many months after `start` are; remembered, since all of a day's requests ask."""
+def _length(months: int, seconds: int, start: date) -> timedelta:
+    """How long a period is that begins on `start`; remembered, since all of a day's requests ask."""
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     if year > _LAST.year:
         raise OverflowError
     day = min(start.day, calendar.monthrange(year, month + 1)[1])
-    return (date(year, month + 1, day) - start).days
+    return date(year, month + 1, day) - start + timedelta(seconds=seconds)
 
 
 THIRTEEN_MONTHS = Period(13, 0, "13 months")

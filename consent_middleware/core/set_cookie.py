@@ -15,7 +15,7 @@ All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any tex
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -43,6 +43,8 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SOME_NUMBER = re.compile(r"[\s+\"']*([0-9][0-9_]*)|(?=-[0-9]+$)(-[0-9]+)", re.ASCII)
 
 _FAR = datetime(9999, 12, 31, tzinfo=UTC)
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -304,13 +306,15 @@ def cookie_date(text: str) -> datetime | None:
 
 def imf_fixdate(moment: datetime) -> str:
     """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
-    moment = moment.astimezone(UTC)
-    return f"{_imf_day(moment.date())} {moment.hour:02}:{moment.minute:02}:{moment.second:02} GMT"
+    return _imf_second((moment - _START) // _SECOND)
 
 
-@lru_cache(64)
-def _imf_day(day: date) -> str:
-    return f"{_DAYS[day.weekday()]}, {day.day:02} {_MONTHS[day.month - 1].title()} {day.year:04}"
+# All cookies that end with one choice end at one moment, so the same dates are written again and again.
+@lru_cache(256)
+def _imf_second(count: int) -> str:
+    moment = _START + count * _SECOND
+    month = _MONTHS[moment.month - 1].title()
+    return f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} {moment.time()} GMT"
 
 
 class CookiePair(NamedTuple):

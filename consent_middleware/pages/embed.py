@@ -8,6 +8,7 @@ from werkzeug import Request
 
 from ..errors import ConsentStateError
 from ..exchange import exchange_of
+from ..request import RequestConsent
 from . import banner, cookie_policy
 from .consent_mode import consent_mode
 from .tag import tag
@@ -50,4 +51,4 @@ class Embedded:
     def _allows(self, vendor: str) -> bool:
         if vendor not in self._exchange.policy.registry.vendors:
             raise ConsentStateError(f"the registry has no vendor {vendor!r}")
-        return self._exchange.consent.allows_vendor(vendor)
+        return RequestConsent(self._exchange).allows_vendor(vendor)

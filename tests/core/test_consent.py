@@ -39,6 +39,15 @@ def allowed(policy, state):
 
 
 @given(choices, st.sampled_from([NO_SIGNALS, GPC, DNT]))
+def test_what_is_remembered_is_what_would_be_worked_out(policy, choice, signals):
+    """A choice stands as it would if nothing were remembered: given twice, it is worked out anew."""
+    remembered, anew = (standing(policy, *[choice] * count, signals=signals) for count in (1, 2))
+    assert allowed(policy, remembered) == allowed(policy, anew)
+    for name in ("consent", "decided", "ask", "ends", "measured_since", "doubtful"):
+        assert getattr(remembered, name) == getattr(anew, name)
+
+
+@given(choices, st.sampled_from([NO_SIGNALS, GPC, DNT]))
 def test_nothing_is_allowed_that_was_not_granted(policy, choice, signals):
     """What needs consent is allowed only while a choice stands that granted it and covers it."""
     state = standing(policy, choice, signals=signals)
