@@ -63,7 +63,9 @@ class ConsentMiddleware:
         if hides:
             _hide_cookies(inner, exchange)
         if hidden := exchange.hidden_fields():
-            inner["headers"] = [f for f in inner["headers"] if f[0].decode("latin-1").lower() not in hidden]
+            inner["headers"] = [
+                f for f in inner["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
+            ]
         await self.app(inner, receive, send_judged)
 
     def _judged(self, message: Message, exchange: Exchange) -> Message:

@@ -201,11 +201,6 @@ class Gate:
                 hidden |= ADVERTISING_REQUEST_HEADERS
         return hidden
 
-    def request_headers(self, headers: Headers, standing: Standing) -> Headers:
-        """The request headers without those that the app is not to see."""
-        hidden = self.hidden_request_headers(standing)
-        return [header for header in headers if _key(header[0]) not in hidden] if hidden else headers
-
     def _refuses_device(self, standing: Standing) -> bool:
         return self._gates_device and not standing.allows("device")
 

@@ -176,10 +176,6 @@ class Registry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classify", classifier(self.cookies))
 
-    def rule(self, name: str) -> CookieRule | None:
-        """The rule whose own name (its id in a choice) is `name`; a pattern is named as it is written."""
-        return next((rule for rule in self.cookies if rule.name == name), None)
-
 
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
     """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""

@@ -134,13 +134,6 @@ def test_registries_are_compared_by_value():
     assert registry("a") != registry("b")
 
 
-def test_a_rule_is_found_by_its_own_name():
-    """A pattern's id in a choice is the pattern as it is written."""
-    rules = registry("a", "b*")
-    assert rules.rule("b*") is rules.cookies[1]
-    assert rules.rule("bc") is None
-
-
 @pytest.mark.parametrize(
     ("text", "languages", "expected"),
     [
