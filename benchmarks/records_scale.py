@@ -17,7 +17,8 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.compiled import compile_registry
+from consent_middleware.core.consent import Consent
 from consent_middleware.core.registry import CookieRule, Purpose, Registry, Text, Vendor
 from consent_middleware.records.event import COLUMNS, Act, Record, Source, make_event, uuid7
 from consent_middleware.records.schema import events
@@ -45,16 +46,16 @@ def registry():
     )
 
 
-def patterns(snapshot, terms):
+def patterns(snapshot, compiled):
     """Events as visitors leave them: all, nothing, some."""
     for purposes, act in (
-        ((*terms.by_consent,), Act.ACCEPT_ALL),
+        ((*compiled.by_consent,), Act.ACCEPT_ALL),
         ((), Act.REJECT_ALL),
         (("analytics",), Act.SAVE),
     ):
         consent = Consent(decided_at=START, version=1, purposes=purposes, id="x" if purposes else None)
         yield make_event(
-            record_id="", consent=consent, terms=terms, snapshot=snapshot.hash, source=Source.BANNER, action=act,
+            random=bytes(16), consent=consent, compiled=compiled, snapshot=snapshot.hash, source=Source.BANNER, action=act,
             token="t" * 180, now=START, host="www.example.com", language="en",
         )  # fmt: skip
 
@@ -122,11 +123,11 @@ def main():
     parser.add_argument("--records", required=True, help="an empty store")
     parser.add_argument("--events", type=int, default=SIZES[-1])
     options = parser.parse_args()
-    terms = Terms(registry())
-    snapshot = snapshot_of(terms.registry, "templates")
+    compiled = compile_registry(registry())
+    snapshot = snapshot_of(compiled.registry, "templates")
     store = open_store(options.records, [KEY])
     store.save_snapshot(snapshot)
-    made, size = list(patterns(snapshot, terms)), 0
+    made, size = list(patterns(snapshot, compiled)), 0
     print("     events   append ms (median, 95 %)   look-up ms (median, 95 %)   export")
     for goal in sorted({*(size for size in SIZES if size < options.events), options.events}):
         fill(store, made, size, goal)

@@ -49,7 +49,10 @@ class RegistryWarning(ConfigurationWarning):
 
 
 class ConsentStateError(ConsentError):
-    """A choice was asked for where none can be made: on GET, HEAD, a websocket, or after the start."""
+    """A choice was asked for where none can be made.
+
+    On GET, HEAD or a websocket, after the start, or by a request that may come from another site.
+    """
 
 
 class BadTokenError(ConsentError):

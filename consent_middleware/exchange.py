@@ -5,17 +5,20 @@ cookie, or the request carries one that the visitor decides about.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from .core import caching, choice
-from .core.consent import NO_SIGNALS, Appraisal, Consent, Signals, Standing, measured_only, measuring_day
+from .core.caller import Caller
+from .core.compiled import NOTHING
+from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
 from .core.enforcement import Action, CookieSurvey, Decision, Header, Moment, Reason, is_field_text
 from .core.gating import Recipient
 from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
-from .core.registry import CookieRule
+from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
+from .core.visitor import Circumstances, VisitorView, view_visitor
 from .errors import RecordStoreError
 from .observe import logger
 from .policy import ConsentPolicy
@@ -44,6 +47,19 @@ class _Once(Generic[T]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A choice that is made on a request."""
+
+    consent: Consent
+    act: Act
+
+    @property
+    def adds(self) -> bool:
+        """Whether it adds to what stands, and takes nothing back."""
+        return self.act in {Act.GRANT, Act.ADD}
+
+
 class Exchange:
     """One request and its answer. Everything about the visitor is worked out when it is first needed.
 
@@ -52,13 +68,11 @@ class Exchange:
 
     was_read = False
     """Whether the app has read the visitor's consent."""
-    changed = False
-    """Whether a choice was made during this request."""
+    changes: tuple["Change", ...] = ()
+    """The choices that were made during this request and hold, in order."""
     started = False
     """Whether the response has started, so that no choice can reach the visitor any more."""
-    only_adds = False
-    """Whether the choice made adds to one that stands: then nothing is withdrawn by it."""
-    _unrecorded: tuple[tuple[ConsentEvent, Standing], ...] = ()
+    _unrecorded: tuple["Change", ...] = ()
     unjudged = False
     """Whether we failed to judge the request's cookies."""
     shows_leftovers = False
@@ -67,7 +81,7 @@ class Exchange:
     def __init__(self, policy: ConsentPolicy, request: Request) -> None:
         self.policy = policy
         self.request = request
-        self.terms = policy.terms
+        self.compiled = policy.compiled
 
     @_Once
     def now(self) -> datetime:
@@ -91,15 +105,19 @@ class Exchange:
         return self.policy.survey(self.request.cookie)
 
     @_Once
-    def needed(self) -> bool:
-        """Whether consent is needed on this request."""
-        return self.policy.is_needed(self.request.target)
+    def model(self) -> LawModel:
+        """The law model of this request."""
+        return self.policy.model_of(self.request.target)
 
     @_Once
-    def standing(self) -> Standing:
+    def view(self) -> VisitorView:
         """What the visitor's choice is worth; `choose` replaces it."""
+        return self._view_of(self._choices())
+
+    def _view_of(self, choices: list[Consent | None]) -> VisitorView:
         signals = self.signals if self.policy.honours_signals else NO_SIGNALS
-        return self.terms.standing(self._choices(), self.now, signals)
+        around = Circumstances(now=self.now, model=self.model, signals=signals)
+        return view_visitor(self.compiled, choices, around, self.policy.permissions)
 
     @_Once
     def is_same_site(self) -> bool:
@@ -134,54 +152,101 @@ class Exchange:
         return tokens or f"{self.now:%Y-%m-%d} {self.request.field('user-agent')}"
 
     @property
+    def caller(self) -> Caller:
+        """Where the request comes from."""
+        field = self.request.field
+        return Caller(
+            site=field("sec-fetch-site"),
+            origin=field("origin"),
+            host=field("host"),
+            has_cookies=bool(self.request.cookie),
+            sends_json=field("content-type").partition(";")[0].strip().lower() == "application/json",
+        )
+
+    @property
     def locked(self) -> str:
         """Why no choice can be made here and now, "" if one can."""
-        return "after the response has started" if self.started else _LOCKED.get(self.request.method, "")
+        if self.started:
+            return "after the response has started"
+        locked = _LOCKED.get(self.request.method, "")
+        if locked:
+            return locked
+        reason = self.caller.why_not(self.compiled.registry.consent.cors_origins)
+        return reason and f"by a request that may come from elsewhere: {reason}"
 
-    def _choices(self) -> list[Appraisal | None]:
-        """Every consent token on the request, appraised; None for one that we did not sign."""
+    def _choices(self) -> list[Consent | None]:
+        """The choice in every consent token on the request; None for one that we did not sign."""
         name = self.policy.cookie_name(secure=self.secure)
-        appraised = [self.policy.appraise(pair.value) for pair in self.survey.own if pair.name == name]
+        choices = [self.policy.verify(pair.value) for pair in self.survey.own if pair.name == name]
         header = self.request.field("consent-token")
         if header:
-            appraised.append(self.policy.appraise(header))
-        return appraised
+            choices.append(self.policy.verify(header))
+        return choices
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
         return self.policy.new_id()
 
-    def choose(self, consent: Consent) -> None:
-        """Make `consent` the visitor's choice from here on; its cookie leaves with this answer."""
-        self.standing = self.terms.standing([self.terms.appraise(consent)], self.now, self.signals)
-        self.was_read = self.changed = True
+    def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
+        """Make `consent` the visitor's choice, as the app's doing; `settle` stores its record."""
+        change = Change(self._kept(consent), Act.GRANT if granting else Act.WITHDRAW)
+        self._unrecorded = (*self._unrecorded, change)
+        self._choose(change)
+
+    def _choose(self, change: "Change") -> None:
+        self.view = self._view_of([change.consent])
+        self.was_read = True
 
     def _kept(self, consent: Consent) -> Consent:
         """A new choice with what no choice moves: since when the visitor is measured."""
-        return replace(consent, measured_since=self.standing.measured_since)
-
-    def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
-        """The same for a choice that the app makes: its record is stored by `settle`, before the headers."""
-        consent, self.only_adds = self._kept(consent), granting
-        act = Act.GRANT if granting else Act.WITHDRAW
-        self._unrecorded = (*self._unrecorded, (self._event(consent, act, Source.APP), self.standing))
-        self.choose(consent)
+        goes_on = self.compiled.by_objection.difference(consent.refused_purposes)
+        return replace(consent, measured_since=self.view.measured_since if goes_on else None)
 
     @property
     def is_unsettled(self) -> bool:
         """Whether records of the app's choices wait to be stored."""
         return bool(self._unrecorded)
 
+    @property
+    def changed(self) -> bool:
+        """Whether a choice was made during this request, and holds."""
+        return bool(self.changes)
+
     def settle(self) -> None:
-        """Store the records of the app's choices; a grant that cannot be recorded is taken back."""
-        events, self._unrecorded = self._unrecorded, ()
-        for event, before in events:
-            try:
-                self.policy.record(event)
-            except RecordStoreError:
-                logger.exception("a choice made by the app could not be recorded: it does not hold")
-                self.standing, self.changed = before, False
-                return
+        """Store the records of the app's choices, in order.
+
+        They hold up to the first grant that cannot be recorded: later grants may rest on it. What takes
+        something back holds in any case.
+        """
+        pending, self._unrecorded = self._unrecorded, ()
+        holds = True
+        for change in pending:
+            if holds or not change.adds:
+                holds &= self._settle(change)
+        self.view = self._view_of([self.changes[-1].consent] if self.changes else self._choices())
+
+    def _settle(self, change: "Change") -> bool:
+        """Record one choice of the app's; whether it holds."""
+        try:
+            self._record(change, Source.APP)
+        except RecordStoreError:
+            logger.exception("a choice made by the app could not be recorded: it does not hold")
+            return False
+        return True
+
+    def _record(
+        self, change: "Change", source: Source, offer: Offer | None = None, language: str = ""
+    ) -> None:
+        """Store the record of a choice, after which it holds."""
+        before = self.changes[-1].consent if self.changes else self._chosen_before
+        self.policy.record(self._event(change, before, source, offer, language))
+        self.changes = (*self.changes, change)
+        self.policy.tell_of_choice(before, change.consent, self.request.target)
+
+    @_Once
+    def _chosen_before(self) -> Consent | None:
+        """The choice that came with the request."""
+        return self._view_of(self._choices()).consent
 
     def answer(
         self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
@@ -191,30 +256,31 @@ class Exchange:
         `offer` is the verified statement of what was shown, None where this site showed nothing. Raises
         RecordStoreError where a grant cannot be recorded; nothing has changed then.
         """
-        decided = choice.decide(answer, self.terms, self.now, new_id=self.new_id(), gpc=self.signals.gpc)
-        wanted = self._kept(decided)
+        moment = choice.Moment(now=self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        wanted = self._kept(choice.decide(answer, self.compiled, moment, self.view.live_consent))
         made = self.policy.fitted(wanted)
-        self.policy.record(self._event(made, Act(answer.choice.value), source, offer, language))
-        self.choose(made)
+        change = Change(made, Act(answer.choice.value))
+        self._record(change, source, offer, language)
+        self._choose(change)
         return made is wanted
 
     def _event(
-        self, consent: Consent, act: Act, source: Source, offer: Offer | None = None, language: str = ""
+        self, change: "Change", before: Consent | None, source: Source, offer: Offer | None, language: str
     ) -> ConsentEvent:
         return make_event(
-            record_id=self.policy.new_record_id(self.now),
-            consent=consent,
-            terms=self.terms,
+            random=self.policy.random(16),
+            consent=change.consent,
+            compiled=self.compiled,
             snapshot=self.policy.snapshot.hash,
             source=source,
-            action=act,
-            token=self.policy.token(consent),
+            action=change.act,
+            token=self.policy.token(change.consent),
             now=self.now,
             host=self.request.field("host"),
             language=language,
             signals=[name for name, seen in self.signals._asdict().items() if seen],
             offer=offer,
-            previous=self.standing.consent,
+            previous=before,
         )
 
     def hides_cookies(self) -> bool:
@@ -233,10 +299,10 @@ class Exchange:
         survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
-        if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
+        if not (survey.optional or survey.hidden) or policy.observing:
             return False
-        dated = not self.terms.by_objection or self.standing.measured_since
-        welcome = self.standing.allows_rule if dated else self._is_welcome
+        dated = not self.compiled.by_objection or self.view.measured_since
+        welcome = self.view.permissions.allows_rule if dated else self._is_welcome
         self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
         return self.shows_leftovers
 
@@ -244,12 +310,12 @@ class Exchange:
         if self.is_same_site:
             survey = self.survey
             self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
-            refused = {rule.name for rule in survey.optional if not self.standing.allows_rule(rule)}
+            refused = {rule.name for rule in survey.optional if not self.view.permissions.allows_rule(rule)}
             self.policy.memory.note_arrivals(survey.declared, survey.declared - refused, self.now)
 
     def _is_welcome(self, rule: CookieRule) -> bool:
         """Whether the app may see a rule's cookies on this request."""
-        return self.standing.allows_rule(rule) and not self._is_of_unknown_age(rule)
+        return self.view.permissions.allows_rule(rule) and not self._is_of_unknown_age(rule)
 
     def _optional(self) -> tuple[CookieRule, ...]:
         return self.survey.optional
@@ -259,9 +325,9 @@ class Exchange:
 
         To let it go on could be to prolong it: it is deleted, and measurement begins anew.
         """
-        if rule.purpose not in self.terms.by_objection or self.standing.measured_since:
+        if rule.purpose not in self.compiled.by_objection or self.view.measured_since:
             return False
-        return self.is_same_site and self.standing.allows_rule(rule)
+        return self.is_same_site and self.view.permissions.allows_rule(rule)
 
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it, where some are hidden."""
@@ -275,9 +341,9 @@ class Exchange:
     def hidden_fields(self) -> frozenset[str]:
         """The request fields, named in lower case, that the app is not to see."""
         gate = self.policy.gate
-        if gate.mode != "enforce" or not self.needed or self.policy.observing:
-            return frozenset()
-        return gate.hidden_request_headers(self.standing)
+        if gate.mode != "enforce" or self.policy.observing:
+            return NOTHING
+        return gate.hidden_request_headers(self.view.permissions)
 
     def early_hints(self, links: Iterable[bytes]) -> list[bytes]:
         """The links of a 103 answer without those towards third parties that this visitor refuses."""
@@ -286,14 +352,14 @@ class Exchange:
     @property
     def gates(self) -> bool:
         """Whether third parties are gated on this exchange."""
-        return self.policy.gate.mode != "off" and self.needed and not self.policy.observing
+        return self.policy.gate.mode != "off" and not self.policy.observing
 
     def _recipient(self) -> Recipient:
         return Recipient(
-            standing=self.standing,
+            permissions=self.view.permissions,
             host=self.request.field("host"),
             destination=self.request.field("sec-fetch-dest"),
-            withdrawn=self.standing.decided and not self.standing.allows("device"),
+            withdrawn=self.view.decided and not self.view.permissions.allows("device"),
             report_uri=f"{self.request.mount}{self.policy.registry.consent.path}/report",
         )
 
@@ -319,7 +385,7 @@ class Exchange:
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
-        moment = Moment(self.standing, now, self.needed, _dates_hold(headers, now))
+        moment = Moment(self.view, now, _dates_hold(headers, now))
         leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
         return (list(headers) if self.policy.observing else leaving), decisions
 
@@ -332,7 +398,7 @@ class Exchange:
         return list(self.policy.gate.response_headers(status, leaving, recipient)), gated
 
     def _with_ours(self, leaving: list[Header], decisions: list[Decision], *, gated: bool) -> list[Header]:
-        policy, own = self.policy, self.standing.consent if self.changed else None
+        policy, own = self.policy, self.view.consent if self.changed else None
         if policy.observing and own is None:
             return leaving
         depends = gated or self.was_read or any(map(self._depends, decisions))
@@ -355,7 +421,7 @@ class Exchange:
             if rule is None or decision.action is Action.DROP or decision.reason is Reason.DELETION:
                 continue
             self.policy.memory.settle(rule)
-            if rule.purpose not in self.terms.essential:
+            if rule.purpose not in self.compiled.essential:
                 stored.append(rule)
                 self.policy.memory.learn(decision.name, decision.before, self.request)
         return stored
@@ -365,7 +431,7 @@ class Exchange:
 
         A file, or a page that the app offers to every cache, keeps its header fields: the next page will do.
         """
-        if self.policy.observing or not self.needed or not (self.is_same_site or self.changed):
+        if self.policy.observing or not (self.is_same_site or self.changed):
             return []
         if not depends and (self._is_resource(leaving) or caching.is_shared(leaving, self.now)):
             return []
@@ -389,9 +455,9 @@ class Exchange:
 
     def _declared(self) -> Iterable[Leftover]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
-        restates = self.changed and not self.only_adds
+        restates = any(not change.adds for change in self.changes)
         for name, rule in self.policy.enforcer.optional if restates else ():
-            if not self.standing.allows_rule(rule):
+            if not self.view.permissions.allows_rule(rule):
                 yield Leftover(name, named=True, known=self._places(rule, name), came=False)
 
     def _places(self, rule: CookieRule | None, name: str) -> tuple[Place, ...]:
@@ -403,11 +469,11 @@ class Exchange:
         It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
         a script will set it anew. What came and stays must not pass for new, so then it does not.
         """
-        if not self.terms.by_objection or self.changed or self.standing.measured_since:
+        if not self.compiled.by_objection or self.changed or self.view.measured_since:
             return False
         came = {rule for rule in self._optional() if self._is_of_unknown_age(rule)}
-        new = {rule for rule in stored if rule.purpose in self.terms.by_objection}
-        if not (came or new) or not self.needed or not self.is_same_site or self.standing.doubtful:
+        new = {rule for rule in stored if rule.purpose in self.compiled.by_objection}
+        if not (came or new) or not self.is_same_site or self.view.doubtful:
             return False
         classify = self.policy.registry.classify
         told = {classify(expiry.leftover.name) for expiry in expiring}
@@ -416,8 +482,10 @@ class Exchange:
 
     def _measured(self) -> Consent:
         """The visitor's consent with the day on which measurement begins; nothing else of it moves."""
-        chosen = self.standing.consent
-        return replace(chosen, measured_since=measuring_day(self.now)) if chosen else measured_only(self.now)
+        chosen = self.view.consent
+        if chosen:
+            return replace(chosen, measured_since=utc_day(self.now))
+        return measured_only(self.now, self.compiled.registry.version)
 
     def _without_cookies(self, headers: list[Header]) -> list[Header]:
         if self.policy.observing:
@@ -429,7 +497,7 @@ class Exchange:
 
     def _depends(self, decision: Decision) -> bool:
         """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
-        if decision.rule is not None and decision.rule.purpose not in self.terms.essential:
+        if decision.rule is not None and decision.rule.purpose not in self.compiled.essential:
             return True
         text = decision.leaving
         return text is None or decision.reason is Reason.OWN or not is_field_text(text)

@@ -3,23 +3,26 @@
 import os
 import secrets
 import warnings
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from .appearance import Appearance
-from .core.consent import Appraisal, Consent, Terms, coarsened
+from .core.choice import coarsened, refusal
+from .core.compiled import compile_registry
+from .core.consent import Consent
 from .core.enforcement import CookieSurvey, Decision, Enforcer
 from .core.gating import Gate
-from .core.registry import Registry
+from .core.permissions import permissions_on
+from .core.registry import LawModel, Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
 from .observe import DecisionLog, Inventory, logger
-from .records.event import ConsentEvent, State, uuid7
+from .records.event import ConsentEvent, State
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
 from .request import KEY, Request
@@ -34,6 +37,7 @@ GPC_PATH = "/.well-known/gpc.json"
 """Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
 
 _SHORT_KEY = 16
+_MODELS = ", ".join(get_args(LawModel))
 _LONGEST_REMEMBERED = 2048
 
 
@@ -41,37 +45,43 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _new_id() -> str:
-    return secrets.token_urlsafe(16)
+class PolicyOptions(TypedDict, total=False):
+    """What a site may hand to a ConsentPolicy besides its registry and keys."""
+
+    model: Callable[[Target], LawModel] | None
+    """Asked once per request for its law model, instead of the registry. A doubt counts as opt-in."""
+    on_decision: Callable[[Decision, Target], Decision | None] | None
+    """Sees every decision on a Set-Cookie, and may return another."""
+    on_choice: Callable[[Consent | None, Consent, Target], object] | None
+    """Is told of every choice once it is recorded: what stood before, and what stands now."""
+    clock: Callable[[], datetime]
+    """Returns the time, aware."""
+    random: Callable[[int], bytes]
+    """Returns that many random octets."""
+    records: str | None
+    """The URL of the record store; without one there are no records."""
+    pages: str | os.PathLike[str] | None
+    """A directory with the site's own templates, style and texts for the consent pages."""
 
 
 class ConsentPolicy:
     """What a site has decided about cookies, ready for the request path. One per process, shared by threads.
 
-    `secret_keys` are given newest first: the first signs, all verify. `consent_needed` is asked once per
-    request; where it says no, everything is allowed and only the caps hold. `on_decision` sees every
-    decision and may return another. `pages` is a directory with the site's own templates, style and texts for
-    the consent pages. `clock` returns the time, aware. ConfigurationError if it cannot start.
+    `secret_keys` are given newest first: the first signs, all verify. ConfigurationError if it cannot start.
     """
 
     def __init__(
-        self,
-        registry: Registry,
-        *,
-        secret_keys: Sequence[str] | str,
-        consent_needed: Callable[[Target], bool] | None = None,
-        on_decision: Callable[[Decision, Target], Decision | None] | None = None,
-        clock: Callable[[], datetime] = _utc_now,
-        new_id: Callable[[], str] = _new_id,
-        records: str | None = None,
-        pages: str | os.PathLike[str] | None = None,
+        self, registry: Registry, *, secret_keys: Sequence[str] | str, **options: Unpack[PolicyOptions]
     ) -> None:
+        records, pages = options.get("records"), options.get("pages")
         self.registry = registry
-        self.terms = Terms(registry)
-        self.clock = clock
-        self.new_id = new_id
-        self.consent_needed = consent_needed
-        self.on_decision = on_decision
+        self.compiled = compile_registry(registry)
+        self.permissions = lru_cache(256)(partial(permissions_on, self.compiled))
+        self.clock = options.get("clock", _utc_now)
+        self.random = options.get("random", secrets.token_bytes)
+        self._model = options.get("model")
+        self.on_decision = options.get("on_decision")
+        self._on_choice = options.get("on_choice")
         self.observing = registry.consent.mode == "observe"
         self.decision_log = DecisionLog(observing=self.observing)
         self.inventory = Inventory()
@@ -83,9 +93,10 @@ class ConsentPolicy:
         self.snapshot = snapshot_of(registry, self.appearance.digest)
         self.records = _open_records(records, keys) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
-        self.enforcer = Enforcer(registry, self.terms, frozenset(self._cookie_names.values()), self.verifies)
+        self.enforcer = Enforcer(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
         self.gate = Gate(registry)
-        self._appraise = lru_cache(4096)(self._appraise_token)
+        # What does not verify leaves by an exception, which a cache does not keep: strangers cannot fill it.
+        self._verify = lru_cache(4096)(self._signer.verify)
         self._survey = lru_cache(2048)(self.enforcer.survey)
         self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         self.honours_signals = bool(list(self._signal_fields()))
@@ -97,8 +108,7 @@ class ConsentPolicy:
         path: str | os.PathLike[str],
         *,
         secret_keys: Sequence[str] | str | None = None,
-        records: str | None = None,
-        **options: Any,
+        **options: Unpack[PolicyOptions],
     ) -> "ConsentPolicy":
         """Read the registry file at `path`. `options` are those of the class.
 
@@ -106,12 +116,13 @@ class ConsentPolicy:
         URL in `CONSENT_RECORDS`; without either there are no records.
         """
         keys = os.environ.get("CONSENT_SECRET_KEYS", "").split() if secret_keys is None else secret_keys
-        url = os.environ.get("CONSENT_RECORDS") if records is None else records
-        return cls(read_registry(path), secret_keys=keys, records=url, **options)
+        if options.get("records") is None:
+            options["records"] = os.environ.get("CONSENT_RECORDS")
+        return cls(read_registry(path), secret_keys=keys, **options)
 
     def _signal_fields(self) -> Iterable[str]:
         settings = self.registry.consent
-        if settings.gpc == "refuse" and self.terms.sale:
+        if settings.gpc == "refuse" and self.compiled.sale:
             yield "Sec-GPC"
         if settings.dnt == "refuse":
             yield "DNT"
@@ -132,7 +143,7 @@ class ConsentPolicy:
         form for plain http, which browsers accept there.
         """
         token = self.token(consent)
-        end = self.terms.token_end(consent)
+        end = self.compiled.ends(consent)
         settings = self.registry.consent
         domain = f"; Domain={settings.domain}" if settings.domain else ""
         flags = "; Secure; HttpOnly; SameSite=Lax" if secure else "; HttpOnly; SameSite=Lax"
@@ -147,33 +158,43 @@ class ConsentPolicy:
 
     def fitted(self, consent: Consent) -> Consent:
         """The choice as far as it fits into a cookie: one that does not is coarsened towards refusal."""
-        fits = len(self._signer.sign(consent)) <= LONGEST_WRITTEN
-        return consent if fits else coarsened(consent, self.registry)
+        if self._fits(consent):
+            return consent
+        coarse = coarsened(consent, self.compiled)
+        return coarse if self._fits(coarse) else refusal(self.compiled, consent.decided_at)
+
+    def _fits(self, consent: Consent) -> bool:
+        return len(self._signer.sign(consent)) <= LONGEST_WRITTEN
 
     def read_consent(self, token: str, now: datetime) -> Consent | None:
-        """The choice that a token holds at `now`, None for anything that says nothing then.
+        """The choice that a token holds at `now`, None for anything that says nothing then."""
+        choice = self.verify(token)
+        live = choice is not None and self.compiled.is_kept(choice, now) and now < self.compiled.ends(choice)
+        return choice if live else None
 
-        Where its grants have ended and its objections have not, only these are left.
-        """
-        choice = self.appraise(token)
-        if choice is None or not choice.holds(now):
-            return None
-        return choice.consent if now < choice.grants_end else replace(choice.consent, purposes=())
-
-    def appraise(self, token: str) -> Appraisal | None:
-        """A token's choice with all that follows from it, None if we did not sign it; remembered."""
+    def verify(self, token: str) -> Consent | None:
+        """A token's choice, whatever its age, None if we did not sign it; remembered."""
         try:
-            return self._appraise(token)
+            return self._verify(token)
         except BadTokenError:
             return None
 
-    def _appraise_token(self, token: str) -> Appraisal:
-        # What does not verify leaves by an exception, which a cache does not keep: strangers cannot fill it.
-        return self.terms.appraise(self._signer.verify(token))
-
     def verifies(self, token: str) -> bool:
         """Whether we signed a token, whatever its age."""
-        return self.appraise(token) is not None
+        return self.verify(token) is not None
+
+    def new_id(self) -> str:
+        """A fresh random id for a choice."""
+        return urlsafe_b64encode(self.random(16)).decode().rstrip("=")
+
+    def tell_of_choice(self, before: Consent | None, after: Consent, target: Target) -> None:
+        """Tell the site's own code of a choice that was recorded."""
+        if self._on_choice is None:
+            return
+        try:
+            self._on_choice(before, after, target)
+        except Exception:  # noqa: BLE001 - whatever a site's function raises
+            logger.exception("on_choice failed: the choice holds all the same")
 
     def survey(self, field: str) -> CookieSurvey:
         """What a `Cookie` value holds; remembered, for a visitor's browser sends the same again and again."""
@@ -194,10 +215,6 @@ class ConsentPolicy:
             if event.state not in {State.REFUSED, State.WITHDRAWN}:
                 raise
             logger.error("%s", self.records.log_line(event))
-
-    def new_record_id(self, now: datetime) -> str:
-        """A fresh id for a record made at `now`."""
-        return uuid7(now, secrets.token_bytes(10))
 
     def is_page(self, path: str) -> bool:
         """Whether a path below the mount is one of the consent pages."""
@@ -233,15 +250,19 @@ class ConsentPolicy:
             self._cookie_names[False],
         )
 
-    def is_needed(self, target: Target) -> bool:
-        """Whether consent is needed on a request; a doubt counts as yes."""
-        if self.consent_needed is None:
-            return True
+    def model_of(self, target: Target) -> LawModel:
+        """The law model of a request; a doubt counts as opt-in."""
+        if self._model is None:
+            return self.registry.consent.model
         try:
-            return bool(self.consent_needed(target))
+            model = self._model(target)
         except Exception:  # noqa: BLE001 - whatever a site's function raises
-            logger.exception("consent_needed failed: consent is taken to be needed")
-            return True
+            logger.exception("model failed: the request counts as opt-in")
+            return "opt-in"
+        if model in get_args(LawModel):
+            return model
+        logger.error("model returned %r, which is none of %s: it counts as opt-in", model, _MODELS)
+        return "opt-in"
 
 
 def policy_for(app: object, policy: "ConsentPolicy | str | os.PathLike[str]") -> ConsentPolicy:

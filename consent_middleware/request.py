@@ -4,9 +4,11 @@ from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from .core.choice import refusal, with_grant
-from .core.consent import Consent, Signals, Standing, Terms
+from .core.choice import Grants, Moment, refusal, with_grants
+from .core.compiled import CompiledRegistry
+from .core.consent import Consent, Signals
 from .core.registry import Registry
+from .core.visitor import VisitorView
 from .errors import ConsentStateError
 
 PATH_LETTERS = "/:@!$&'()*+,=~"
@@ -55,10 +57,10 @@ class Visit(Protocol):
     """The exchange behind a RequestConsent."""
 
     was_read: bool
-    terms: Terms
+    compiled: CompiledRegistry
 
     @property
-    def standing(self) -> Standing:
+    def view(self) -> VisitorView:
         """What the visitor's choice is worth."""
 
     @property
@@ -68,10 +70,6 @@ class Visit(Protocol):
     @property
     def signals(self) -> Signals:
         """The preference signals on the request."""
-
-    @property
-    def needed(self) -> bool:
-        """Whether consent is needed on this request."""
 
     @property
     def locked(self) -> str:
@@ -107,30 +105,28 @@ class RequestConsent:
     @property
     def registry(self) -> Registry:
         """The registry in force; reading it leaves the answer as cacheable as it was."""
-        return self._visit.terms.registry
+        return self._visit.compiled.registry
 
     @property
     def decided(self) -> bool:
         """Whether the visitor has answered and the answer still stands."""
-        return self._read().standing.decided
+        return self._read().view.decided
 
     def allows(self, purpose: str) -> bool:
         """Whether cookies of a purpose may be stored and read."""
-        visit = self._read()
-        return not visit.needed or visit.standing.allows(purpose)
+        return self._read().view.permissions.allows(purpose)
 
     def allows_vendor(self, id: str) -> bool:
         """Whether a vendor's tags may be loaded: only if each of its purposes is allowed."""
-        visit = self._read()
-        return not visit.needed or visit.standing.allows_vendor(id)
+        return self._read().view.permissions.allows_vendor(id)
 
     def allows_cookie(self, name: str) -> bool:
         """Whether the cookie of this actual name may be stored and read; undeclared: as `unknown` says."""
-        visit = self._read()
+        permissions = self._read().view.permissions
         rule = self.registry.classify(name)
         if rule is None:
-            return not visit.needed or self.registry.consent.unknown == "keep"
-        return not visit.needed or visit.standing.allows_rule(rule)
+            return self.registry.consent.unknown == "keep"
+        return permissions.allows_rule(rule)
 
     def grant(self, *purposes: str) -> None:
         """Add purposes to the visitor's choice, or make one. ConsentStateError where none can be made.
@@ -142,15 +138,15 @@ class RequestConsent:
         unknown = sorted(set(purposes).difference(self.registry.purposes))
         if unknown:
             raise ConsentStateError(f"the registry has no purpose {', '.join(map(repr, unknown))}")
-        live = visit.standing.consent if visit.standing.decided else None
-        signal = visit.signals.gpc
-        granted = with_grant(live, purposes, visit.terms, visit.now, new_id=visit.new_id(), gpc=signal)
+        moment = Moment(now=visit.now, new_id=visit.new_id(), gpc=visit.signals.gpc)
+        added = Grants(purposes=frozenset(purposes))
+        granted = with_grants(visit.view.live_consent, added, visit.compiled, moment)
         visit.choose_for_app(granted, granting=True)
 
     def withdraw(self) -> None:
         """Refuse everything from now on, as a visitor's own withdrawal does. Errors as for `grant`."""
         visit = self._writable()
-        visit.choose_for_app(refusal(visit.terms, visit.now, gpc=visit.signals.gpc), granting=False)
+        visit.choose_for_app(refusal(visit.compiled, visit.now), granting=False)
 
     def _writable(self) -> Visit:
         visit = self._read()

@@ -90,7 +90,8 @@ class WsgiRequest:
 
     def field(self, name: str) -> str:
         """See `request.Request`."""
-        value: str = self.target.get("HTTP_" + name.upper().replace("-", "_"), "")
+        key = "CONTENT_TYPE" if name == "content-type" else "HTTP_" + name.upper().replace("-", "_")
+        value: str = self.target.get(key, "")
         return value.strip()
 
 

@@ -71,7 +71,7 @@ class Browser:
         return self._opener.open(self.url + path).read().decode()
 
     def choose(self, **form: str | list[str]) -> None:
-        offer = json.loads(self.get("/consent/state"))["offer"]
+        offer = json.loads(self.get("/consent/offer"))["offer"]
         body = urlencode({**form, "offer": offer}, doseq=True).encode()
         self._opener.open(Request(self.url + "/consent/", body, {"Origin": self.url})).read()
 

@@ -300,7 +300,7 @@ def wsgi_lint():
 @pytest.fixture(scope="session")
 def visitors(policy) -> dict[str, str | None]:
     """Cookie values of visitors: what each sends of a consent cookie."""
-    everything = tuple(policy.terms.by_consent)
+    everything = tuple(policy.compiled.by_consent)
     five_months_ago = NOW - timedelta(days=153)
 
     def cookie(consent: Consent, when: datetime = NOW) -> str:

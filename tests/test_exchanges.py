@@ -1,10 +1,13 @@
 """One table of exchanges, run through WSGI and ASGI alike."""
 
+import json
+
 import pytest
 
 from consent_middleware import Action, Reason, get_consent
 from consent_middleware.errors import ConsentStateError
 
+OWN = [("Sec-Fetch-Site", "same-origin")]
 TWO_YEARS = "Max-Age=63072000"
 SEVEN_MONTHS_AHEAD = "Max-Age=20908800; Expires=Fri, 23 Jul 2027 12:00:00 GMT"
 THIRTEEN_MONTHS_AHEAD = "Max-Age=34128000; Expires=Thu, 23 Dec 2027 12:00:00 GMT"
@@ -275,9 +278,9 @@ def test_grant_and_withdraw(exchanges, policy, now, visitors):
         assert not consent.allows("analytics")
         consent.grant("analytics")
         assert consent.allows("analytics")
-        assert consent.decided
+        assert not consent.decided, "nobody was asked about the rest"
 
-    answer = exchanges.run_lines("_ga=1", method="POST", on_request=grant)
+    answer = exchanges.run_lines("_ga=1", method="POST", fields=OWN, on_request=grant)
     assert answer.cookies()[0] == "_ga=1"
     own = answer.cookies()[1]
     assert own.startswith("__Host-consent=")
@@ -287,7 +290,11 @@ def test_grant_and_withdraw(exchanges, policy, now, visitors):
     assert choice.id
 
     answer = exchanges.run_lines(
-        "_ga=1", method="POST", cookie=visitors["all"], on_request=lambda t: get_consent(t).withdraw()
+        "_ga=1",
+        method="POST",
+        fields=OWN,
+        cookie=visitors["all"],
+        on_request=lambda t: get_consent(t).withdraw(),
     )
     own = next(line for line in answer.cookies() if line.startswith("__Host-consent="))
     choice = policy.read_consent(own.partition(";")[0].partition("=")[2], now)
@@ -300,7 +307,10 @@ def test_a_grant_adds_to_a_live_choice(exchanges, policy, now, visitors):
 
     def chosen(cookie, *purposes):
         answer = exchanges.run(
-            method="POST", cookie=cookie, on_request=lambda target: get_consent(target).grant(*purposes)
+            method="POST",
+            fields=OWN,
+            cookie=cookie,
+            on_request=lambda target: get_consent(target).grant(*purposes),
         )
         return policy.read_consent(answer.cookies()[-1].partition(";")[0].partition("=")[2], now)
 
@@ -334,7 +344,7 @@ def test_unknown_purpose(exchanges):
         with pytest.raises(ConsentStateError, match="'analitics'"):
             get_consent(target).grant("analitics")
 
-    exchanges.run(method="POST", on_request=grant)
+    exchanges.run(method="POST", fields=OWN, on_request=grant)
 
 
 def test_request_consent_answers(exchanges, visitors):
@@ -356,22 +366,46 @@ def test_request_consent_answers(exchanges, visitors):
     assert exchanges.run(cookie=visitors["picky"], on_request=ask).status == 200
 
 
-def test_consent_needed(exchanges, make_policy):
-    """Where the site says that no consent is needed everything is allowed, and the caps hold; doubt is yes."""
-    free = make_policy(consent_needed=lambda target: False)
-    answer = exchanges.run_lines("_ga=1", f"promo=1; {TWO_YEARS}", policy=free)
-    assert answer.cookies() == ["_ga=1", f"promo=1; {THIRTEEN_MONTHS_AHEAD}"]
-    assert exchanges.visible("_ga=1; ads_id=2", policy=free) == "_ga=1; ads_id=2"
-    answers = []
-    exchanges.run(
-        policy=free, on_request=lambda target: answers.append(get_consent(target).allows("analytics"))
-    )
-    assert answers == [True]
+@pytest.mark.parametrize("model", ["opt-out", "none"])
+def test_law_models(exchanges, make_policy, visitors, model):
+    """Until a choice is made what needs consent is allowed too; caps hold; choices and signals win."""
+    policy = make_policy(model=lambda target: model)
+    lines = ["_ga=1", f"ads_id=1; {TWO_YEARS}"]
+    assert exchanges.run_lines(*lines, policy=policy).cookies() == [
+        "_ga=1",
+        f"ads_id=1; {THIRTEEN_MONTHS_AHEAD}",
+    ]
+    assert exchanges.run_lines("promo=1", policy=policy).cookies() == []
+    assert exchanges.visible("_ga=1; ads_id=2", policy=policy) == "_ga=1; ads_id=2"
+    assert exchanges.run_lines(*lines, policy=policy, fields=[("Sec-GPC", "1")]).cookies() == ["_ga=1"]
+    assert exchanges.run_lines(*lines, policy=policy, cookie=visitors["none"]).cookies() == []
+    assert exchanges.run_lines("_ga=1", "share=1", policy=policy, cookie=visitors["some"]).cookies() == [
+        "_ga=1"
+    ]
+    for doubtful in ("forged", "ended", "future"):
+        assert exchanges.run_lines(*lines, policy=policy, cookie=visitors[doubtful]).cookies() == [], doubtful
 
-    def broken(target):
-        raise RuntimeError
 
-    assert exchanges.run_lines("_ga=1", policy=make_policy(consent_needed=broken)).cookies() == []
+@pytest.mark.parametrize("answer", [RuntimeError(), "optout", None, True, ["opt-out"], b"none"])
+def test_a_doubtful_law_model_is_opt_in(exchanges, make_policy, answer, caplog):
+    """A site's function that raises, or returns what is no model, opens nothing, and the log says so."""
+
+    def model(target):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert exchanges.run_lines("_ga=1", policy=make_policy(model=model)).cookies() == []
+    assert "opt-in" in caplog.text
+
+
+@pytest.mark.parametrize(("model", "asks"), [("opt-in", True), ("opt-out", True), ("none", False)])
+def test_the_model_of_the_registry(exchanges, make_policy, registry_text, model, asks):
+    """The registry names the law model; under `none` nobody is asked."""
+    policy = make_policy(registry_text + f'\n[consent]\nmodel = "{model}"\n')
+    assert bool(exchanges.run_lines("_ga=1", policy=policy).cookies()) is (model != "opt-in")
+    state = json.loads(exchanges.run(path="/consent/state", policy=policy).body)
+    assert (state["model"], state["ask"], state["decided"]) == (model, asks, False)
 
 
 def test_on_decision(exchanges, make_policy):

@@ -64,12 +64,11 @@ def test_device_hints_are_hidden_from_the_app(exchanges, gated):
     assert "sec-ch-ua" in text
 
 
-def test_where_no_consent_is_needed_nothing_is_gated(exchanges, make_policy, registry_text):
-    """The gate follows consent_needed."""
-    policy = make_policy(registry_text + ENFORCE, consent_needed=lambda target: False)
-    answer = exchanges.run(HINT, policy=policy)
-    assert policies(answer) == ""
-    assert answer.get("link")
+def test_the_gate_follows_the_law_model(exchanges, make_policy, registry_text):
+    """Under opt-out a vendor's host is open until the visitor, or a signal, refuses."""
+    policy = make_policy(registry_text + ENFORCE, model=lambda target: "opt-out")
+    assert exchanges.run(HINT, policy=policy).get("link")
+    assert not exchanges.run(HINT, policy=policy, fields=[("Consent-Token", "forged")]).get("link")
 
 
 def test_early_hints(gated):

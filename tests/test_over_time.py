@@ -324,7 +324,9 @@ def test_no_clash_with_what_the_answer_sets(exchanges, make_policy, registry_tex
 def test_a_withdrawal_works_on_its_answer(exchanges, declared, visitors):
     """What came is expired with the answer that confirms it, and so is every exact name at its declared places."""
     cookie = f"session=1; _ga_X=2; ads_id=3; {visitors['all']}"
-    answer = exchanges.run(method="POST", path="/leave", cookie=cookie, policy=declared, on_request=withdraw)
+    answer = exchanges.run(
+        method="POST", fields=SAME_SITE, path="/leave", cookie=cookie, policy=declared, on_request=withdraw
+    )
     assert len(own(answer)) == 1
     assert deletions(answer, "_ga_X")
     assert deletions(answer, "ads_id")
@@ -342,6 +344,7 @@ def test_an_apps_grant_withdraws_nothing(exchanges, declared, visitors):
     """Adding a purpose expires nothing that is not there."""
     answer = exchanges.run(
         method="POST",
+        fields=SAME_SITE,
         cookie=visitors["some"],
         policy=declared,
         on_request=lambda t: get_consent(t).grant("social"),
@@ -372,13 +375,11 @@ def test_a_script_made_leftover_of_a_signal(exchanges, fresh, visitors):
     assert not deletions(answer, "_ga")
 
 
-def test_observing_and_not_needed(exchanges, make_policy, registry_text, visitors):
+def test_observing(exchanges, make_policy, registry_text, visitors):
     """Nothing is expired where nothing is enforced."""
-    observing = make_policy(registry_text + '\n[consent]\nmode = "observe"\nundeclared_request = "expire"\n')
-    for policy in (observing, make_policy(consent_needed=lambda target: False)):
-        assert not exchanges.run(
-            cookie=f"_ga=1; promo=2; stats=3; {visitors['none']}", policy=policy
-        ).cookies()
+    policy = make_policy(registry_text + '\n[consent]\nmode = "observe"\nundeclared_request = "expire"\n')
+    answer = exchanges.run(cookie=f"_ga=1; promo=2; stats=3; {visitors['none']}", policy=policy)
+    assert not answer.cookies()
 
 
 # Exempt measurement.
@@ -457,18 +458,27 @@ def test_a_period_ends(exchanges, fresh, make_policy):
 
 
 def test_a_choice_keeps_the_date(exchanges, fresh):
-    """Neither a grant, nor a withdrawal, nor a re-signing moves the date; the visitor's own date does not move either."""
+    """A grant and a re-signing keep the date of the measurement; a withdrawal ends it, and is dated to the day."""
     first = token_of(exchanges.run_lines("stats=1", fields=SAME_SITE, policy=fresh))
     day = datetime(2026, 11, 23, tzinfo=UTC)
     granted = exchanges.run(
-        method="POST", cookie=first, policy=fresh, on_request=lambda t: get_consent(t).grant("analytics")
+        method="POST",
+        fields=SAME_SITE,
+        cookie=first,
+        policy=fresh,
+        on_request=lambda t: get_consent(t).grant("analytics"),
     )
     choice = consent_of(fresh, token_of(granted))
     assert (choice.measured_since, choice.decided_at, choice.version) == (day, NOW, 2)
     answer = exchanges.run(
-        method="POST", cookie=f"stats=1; {token_of(granted)}", policy=fresh, on_request=withdraw
+        method="POST",
+        fields=SAME_SITE,
+        cookie=f"stats=1; {token_of(granted)}",
+        policy=fresh,
+        on_request=withdraw,
     )
-    assert consent_of(fresh, token_of(answer)).measured_since == day
+    left = consent_of(fresh, token_of(answer))
+    assert (left.decided_at, left.measured_since) == (day, None)
     assert deletions(answer, "stats")
 
 
@@ -492,7 +502,7 @@ def test_dating_keeps_the_choice(exchanges, fresh):
         choice.refused_vendors,
         "x",
     )
-    assert NOW + timedelta(seconds=seconds(line)) == fresh.terms.grants_end(choice)
+    assert NOW + timedelta(seconds=seconds(line)) == fresh.compiled.ends(choice)
 
 
 def test_a_doubtful_request_dates_nothing(exchanges, fresh, visitors):

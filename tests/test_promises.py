@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
-from consent_middleware.core.consent import NO_SIGNALS
 from consent_middleware.core.set_cookie import read_set_cookie
+from consent_middleware.core.visitor import Circumstances, view_visitor
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CAP = datetime(2027, 12, 23, 12, 0, tzinfo=UTC)
@@ -70,6 +70,8 @@ choices = st.none() | st.builds(
     decided_at=st.integers(-30, 420 * 24 * 60).map(lambda minutes: NOW - timedelta(minutes=minutes)),
     version=st.integers(1, 2),
     purposes=st.lists(st.sampled_from(["preferences", "analytics", "social", "advertising"])),
+    granted_vendors=st.lists(st.just("google-analytics")),
+    granted_cookies=st.lists(st.sampled_from(["share", "ads_id"])),
     refused_purposes=st.lists(st.just("measurement")),
     refused_vendors=st.lists(st.just("ads")),
     refused_cookies=st.lists(st.sampled_from(["_ga", "_ga_*"])),
@@ -83,9 +85,9 @@ def sent(policy, choice):
     return None if choice is None else policy.consent_cookie(choice, NOW).partition(";")[0]
 
 
-def standing(policy, choice):
-    return policy.terms.standing(
-        [choice and policy.terms.appraise(choice)] if choice else [], NOW, NO_SIGNALS
+def view(policy, choice):
+    return view_visitor(
+        policy.compiled, [choice] if choice else [], Circumstances(now=NOW), policy.permissions
     )
 
 
@@ -109,7 +111,7 @@ def stored(values):
 @given(st.lists(lines, max_size=4), choices)
 def test_no_consent_no_cookie(both_doors, policy, emitted, choice):
     """Promises 1 and 2: whatever an app emits, what is stored was agreed to and ends in time."""
-    state = standing(policy, choice)
+    state = view(policy, choice)
     for exchanges in both_doors:
         answer = exchanges.run_lines(*emitted, cookie=sent(policy, choice))
         leaving = [line for line in answer.cookies() if not line.startswith("__Host-consent=")]
@@ -117,11 +119,11 @@ def test_no_consent_no_cookie(both_doors, policy, emitted, choice):
         for cookie in stored(kept):
             rule = policy.registry.classify(cookie.name)
             assert rule is not None
-            assert state.allows_rule(rule)
+            assert state.permissions.allows_rule(rule)
             if cookie.expires is not None:
                 end = datetime.fromtimestamp(cookie.expires, UTC)
                 assert end <= CAP
-                assert rule.purpose not in policy.terms.by_consent or end <= state.ends
+                assert rule.purpose not in policy.compiled.by_consent or end <= state.ends
                 assert rule.lifetime != "session"
 
 
@@ -129,7 +131,7 @@ def test_no_consent_no_cookie(both_doors, policy, emitted, choice):
 @given(st.lists(lines, max_size=4), choices)
 def test_what_leaves_was_sent_or_is_plain(both_doors, policy, emitted, choice):
     """Promises 3 and 4: a line leaves as it came, in order, or with one plain lifetime; deletions are anew."""
-    state = standing(policy, choice)
+    state = view(policy, choice)
     for exchanges in both_doors:
         answer = exchanges.run_lines(*emitted, cookie=sent(policy, choice))
         rest = iter(emitted)
@@ -144,7 +146,7 @@ def test_what_leaves_was_sent_or_is_plain(both_doors, policy, emitted, choice):
                     "xmax-age" in line
                 )
             rule = policy.registry.classify(cookie.name)
-            if cookie.attributes.life(NOW).deletes and not (rule and state.allows_rule(rule)):
+            if cookie.attributes.life(NOW).deletes and not (rule and state.permissions.allows_rule(rule)):
                 assert cookie.value == "" or cookie.name == "__Host-consent"
 
 
@@ -181,13 +183,13 @@ def test_doubt_is_no_consent(both_doors, garbage, start):
 )
 def test_the_app_sees_what_is_allowed(both_doors, policy, pairs, choice):
     """The app sees the request's cookies less those that lack consent, octet by octet and in order."""
-    state = standing(policy, choice)
+    state = view(policy, choice)
 
     def visible(pair):
         rule = policy.registry.classify(pair.partition("=")[0].strip())
         if rule is not None and rule.purpose == "measurement" and choice and state.measured_since is None:
             return False
-        return rule is None or state.allows_rule(rule)
+        return rule is None or state.permissions.allows_rule(rule)
 
     own = sent(policy, choice)
     everything = [*pairs, *([own] if own else [])]

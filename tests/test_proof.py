@@ -9,6 +9,7 @@ from consent_middleware import get_consent
 from consent_middleware.errors import RecordStoreError
 from consent_middleware.records.event import State
 
+OWN = [("Sec-Fetch-Site", "same-origin")]
 JSON = [("Content-Type", "application/json"), ("Sec-Fetch-Site", "same-origin")]
 
 
@@ -31,7 +32,7 @@ def failing(recording, monkeypatch):
 
 
 def choose(exchanges, policy, choice, cookie=None, **more):
-    state = exchanges.run(path="/consent/state", cookie=cookie, policy=policy)
+    state = exchanges.run(path="/consent/offer", cookie=cookie, policy=policy)
     body = json.dumps({"choice": choice, "offer": json.loads(state.body)["offer"], **more}).encode()
     return exchanges.run(
         method="POST", path="/consent/", body=body, fields=JSON, cookie=cookie, policy=policy
@@ -63,7 +64,10 @@ def test_a_choice_is_recorded(exchanges, recording, now):
 def test_an_apps_grant_is_recorded(exchanges, recording, now):
     """So is what the app grants for its visitor."""
     answer = exchanges.run(
-        method="POST", policy=recording, on_request=lambda target: get_consent(target).grant("social")
+        method="POST",
+        fields=OWN,
+        policy=recording,
+        on_request=lambda target: get_consent(target).grant("social"),
     )
     event = stored(recording, answer, now)
     assert (event.source, event.action) == ("app", "grant")
@@ -93,6 +97,7 @@ def test_an_apps_grant_without_a_record_does_not_hold(exchanges, failing, caplog
     answer = exchanges.run_lines(
         "share=1",
         method="POST",
+        fields=OWN,
         policy=failing,
         on_request=lambda target: get_consent(target).grant("social"),
     )

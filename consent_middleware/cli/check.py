@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from ..core.consent import Consent, Terms
+from ..core.compiled import compile_registry
+from ..core.consent import Consent
 from ..core.registry import Registry
 from ..core.token import LONGEST_WRITTEN, TokenSigner
 from ..registry_file import examine
@@ -41,15 +42,15 @@ def command(registry: str, *, strict: bool) -> None:
 
 def _longest_choice(registry: Registry) -> int:
     """The octets of the token that grants every purpose and refuses all under it one by one."""
-    terms, now = Terms(registry), datetime.now(UTC)
+    compiled, now = compile_registry(registry), datetime.now(UTC)
     choice = Consent(
         decided_at=now,
         version=registry.version,
-        purposes=tuple(terms.by_consent),
+        purposes=tuple(compiled.by_consent),
         refused_vendors=tuple(registry.vendors),
-        refused_cookies=tuple(rule.name for rule in registry.cookies if rule.purpose not in terms.essential),
+        refused_cookies=tuple(compiled.optional_cookies),
         id="x" * 22,
-        measured_since=now if terms.by_objection else None,
+        measured_since=now if compiled.by_objection else None,
         gpc=True,
     )
     return len(TokenSigner(["any key"], registry.site.id).sign(choice))

@@ -1,28 +1,34 @@
 """From what a visitor was offered and answered to a Consent.
 
-Every answer restates everything that was offered, so what an answer leaves out is refused.
+Every answer restates everything that was offered, so what an answer leaves out is refused; only `add`, and a
+grant by the site's own control, add to what stands.
+
+A choice that grants nothing tells nobody apart: it is dated to the UTC day, has no id, and keeps only
+refusals of what would be allowed without consent.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from .consent import Consent, Terms
+from .compiled import NOTHING, CompiledRegistry
+from .consent import Consent, utc_day
 
 
 class Choice(StrEnum):
-    """The four things that a visitor can say."""
+    """The five things that a visitor can say."""
 
     ACCEPT_ALL = "accept-all"
     REJECT_ALL = "reject-all"
     SAVE = "save"
     WITHDRAW = "withdraw"
+    ADD = "add"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a visitor said. The maps from id to yes or no matter to `save` alone.
+    """What a visitor said. The maps from id to yes or no matter to `save`, and to `add` but for purposes.
 
     A vendor or cookie (by the name of its rule) that is not in its map follows its purpose; a purpose that
     needs consent and is not in its map is refused; one that needs none stays unless it is refused.
@@ -34,118 +40,193 @@ class Answer:
     cookies: Mapping[str, bool] = field(default_factory=dict)
 
 
-def decide(answer: Answer, terms: Terms, now: datetime, *, new_id: str, gpc: bool = False) -> Consent:
-    """The choice that an answer makes at `now`; `gpc` says whether the signal was present.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What is added to a choice: purposes whole, vendors and cookies alone."""
 
-    `new_id` is the random id that the choice gets if it grants anything.
-    """
+    purposes: frozenset[str] = NOTHING
+    vendors: frozenset[str] = NOTHING
+    cookies: frozenset[str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a choice is made, whether the Global Privacy Control signal is present, and a fresh random id."""
+
+    now: datetime
+    new_id: str
+    gpc: bool = False
+
+
+def decide(
+    answer: Answer, compiled: CompiledRegistry, moment: Moment, before: Consent | None = None
+) -> Consent:
+    """The choice that an answer makes; `before` is the live choice that `add` adds to."""
     match answer.choice:
         case Choice.ACCEPT_ALL:
-            made = Consent(
-                decided_at=now, version=terms.registry.version, purposes=tuple(terms.by_consent), gpc=gpc
-            )
+            made = _granting(compiled, moment, purposes=compiled.by_consent)
         case Choice.SAVE:
-            made = _saved(answer, terms, now, gpc=gpc)
+            made = _saved(answer, compiled, moment)
+        case Choice.ADD:
+            added = Grants(vendors=_yes(answer.vendors), cookies=_yes(answer.cookies))
+            return with_grants(before, added, compiled, moment)
         case _:
-            made = refusal(terms, now, gpc=gpc)
-    return replace(made, id=new_id) if made.purposes else made
+            made = refusal(compiled, moment.now)
+    return made if made.grants else as_refusal(made, compiled)
 
 
-def refusal(terms: Terms, now: datetime, *, gpc: bool = False) -> Consent:
+def refusal(compiled: CompiledRegistry, now: datetime) -> Consent:
     """Everything refused: what reject-all and a withdrawal leave."""
     return Consent(
-        decided_at=now, version=terms.registry.version, refused_purposes=tuple(terms.by_objection), gpc=gpc
+        decided_at=utc_day(now),
+        version=compiled.registry.version,
+        refused_purposes=tuple(compiled.by_objection),
     )
 
 
-def _saved(answer: Answer, terms: Terms, now: datetime, *, gpc: bool) -> Consent:
-    granted = {id for id, yes in answer.purposes.items() if yes} & terms.by_consent
-    objected = {id for id, yes in answer.purposes.items() if not yes} & terms.by_objection
-    refused_vendors = {id for id, yes in answer.vendors.items() if not yes}
-    refused_cookies = {name for name, yes in answer.cookies.items() if not yes}
-    alone = _granted_alone(answer, terms, granted | (terms.by_objection - objected))
+def as_refusal(made: Consent, compiled: CompiledRegistry) -> Consent:
+    """A choice that grants nothing, cut to what has an effect and is shared by all who refuse alike."""
+    purposes, rules = compiled.purposes_of_vendor, compiled.optional_cookies
+    objecting = compiled.by_objection
     return Consent(
-        decided_at=now,
-        version=terms.registry.version,
-        purposes=tuple(granted | (alone.purposes & terms.by_consent)),
-        refused_purposes=tuple(objected - alone.purposes),
-        refused_vendors=tuple((refused_vendors | alone.refused_vendors) & set(terms.registry.vendors)),
-        refused_cookies=tuple((refused_cookies | alone.refused_cookies) & _optional_cookies(terms)),
-        gpc=gpc,
+        decided_at=utc_day(made.decided_at),
+        version=made.version,
+        refused_purposes=tuple(objecting.intersection(made.refused_purposes)),
+        refused_vendors=tuple(v for v in made.refused_vendors if not objecting.isdisjoint(purposes(v))),
+        refused_cookies=tuple(c for c in made.refused_cookies if rules[c].purpose in objecting),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """Purposes that are opened for some vendors or cookies, and what is refused under them instead."""
+def _granting(compiled: CompiledRegistry, moment: Moment, *, purposes: Iterable[str]) -> Consent:
+    return Consent(
+        decided_at=moment.now,
+        version=compiled.registry.version,
+        purposes=tuple(purposes),
+        id=moment.new_id,
+        gpc=moment.gpc,
+    )
 
-    purposes: frozenset[str] = frozenset()
-    refused_vendors: frozenset[str] = frozenset()
-    refused_cookies: frozenset[str] = frozenset()
+
+def _saved(answer: Answer, compiled: CompiledRegistry, moment: Moment) -> Consent:
+    granted = _yes(answer.purposes) & compiled.by_consent
+    refused_vendors = _no(answer.vendors) & compiled.registry.vendors.keys()
+    alone = _alone(answer, compiled, granted, refused_vendors)
+    return replace(
+        _granting(compiled, moment, purposes=granted),
+        granted_vendors=tuple(alone.vendors),
+        granted_cookies=tuple(alone.cookies),
+        refused_purposes=tuple(_no(answer.purposes) & compiled.by_objection),
+        refused_vendors=tuple(refused_vendors),
+        refused_cookies=tuple(_no(answer.cookies) & compiled.optional_cookies.keys()),
+    )
 
 
-def _granted_alone(answer: Answer, terms: Terms, open_purposes: Collection[str]) -> _Alone:
-    """Keep a yes to a vendor or cookie without its purpose as the purpose, less all else under it.
+def _alone(
+    answer: Answer, compiled: CompiledRegistry, granted: frozenset[str], refused_vendors: frozenset[str]
+) -> Grants:
+    """The vendors and cookies that are granted without their purpose."""
+    vendors = frozenset(id for id in _yes(answer.vendors) if _needs(compiled, id, granted))
+    rules = [
+        compiled.optional_cookies[name] for name in _yes(answer.cookies) & compiled.optional_cookies.keys()
+    ]
+    closed = compiled.by_consent - granted
+    cookies = [rule.name for rule in rules if rule.purpose in closed and rule.vendor not in refused_vendors]
+    return Grants(vendors=vendors, cookies=frozenset(cookies))
 
-    A vendor is refused for all of its purposes or for none. So one that is offered under a purpose opened
-    here is refused, though another of its purposes may be granted: its hosts must not open by this.
+
+def _needs(compiled: CompiledRegistry, vendor: str, granted: Iterable[str]) -> bool:
+    """Whether a yes to a vendor says more than a yes to these purposes."""
+    return bool(compiled.by_consent.intersection(compiled.purposes_of_vendor(vendor)).difference(granted))
+
+
+def _yes(answers: Mapping[str, bool]) -> frozenset[str]:
+    return frozenset(id for id, yes in answers.items() if yes)
+
+
+def _no(answers: Mapping[str, bool]) -> frozenset[str]:
+    return frozenset(id for id, yes in answers.items() if not yes)
+
+
+def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistry, moment: Moment) -> Consent:
+    """A choice with something added to it, by the placeholder's "always allow" or the site's own control.
+
+    A live choice keeps its date: only an answer to everything that is offered moves it. Where nobody was
+    asked, the rest stays "not asked".
     """
-    registry = terms.registry
-    vendors = {id for id, yes in answer.vendors.items() if yes and id in registry.vendors}
-    wanted = {name for name, yes in answer.cookies.items() if yes} & _optional_cookies(terms)
-    refused = {id for id, yes in answer.vendors.items() if not yes}
-    cookies = [rule for rule in registry.cookies if rule.name in wanted and rule.vendor not in refused]
-    opened = {purpose for id in vendors for purpose in registry.vendors[id].purposes}
-    opened |= {rule.purpose for rule in cookies}
-    opened -= set(open_purposes) | terms.essential
-    unwanted = {
-        rule.name
-        for rule in registry.cookies
-        if rule.purpose in opened and rule not in cookies and rule.vendor not in vendors
-    }
-    serving = {rule.vendor for rule in cookies if rule.purpose in opened}
-    closed = {
-        vendor.id
-        for vendor in registry.vendors.values()
-        if vendor.id not in vendors | serving and opened.intersection(vendor.purposes)
-    }
-    return _Alone(frozenset(opened), frozenset(closed), frozenset(unwanted))
+    base = _covering(_base(before, compiled, moment), added, compiled)
+    purposes = frozenset(base.purposes) | (added.purposes & compiled.by_consent)
+    optional = compiled.optional_cookies
+    cookies = [name for name in added.cookies if name in optional and optional[name].purpose not in purposes]
+    made = replace(
+        base,
+        purposes=tuple(purposes),
+        granted_vendors=(*base.granted_vendors, *(v for v in added.vendors if _needs(compiled, v, purposes))),
+        granted_cookies=(*base.granted_cookies, *cookies),
+        refused_purposes=tuple(set(base.refused_purposes) - added.purposes),
+        refused_vendors=tuple(set(base.refused_vendors) - added.vendors),
+        refused_cookies=tuple(set(base.refused_cookies) - added.cookies),
+    )
+    return replace(made, id=base.id or moment.new_id) if made.grants else replace(made, id=None)
 
 
-def _optional_cookies(terms: Terms) -> set[str]:
-    return {rule.name for rule in terms.registry.cookies if rule.purpose not in terms.essential}
+def _base(before: Consent | None, compiled: CompiledRegistry, moment: Moment) -> Consent:
+    """What is added to: the live choice, less what a signal refuses; or that nobody was asked."""
+    if before is None:
+        version = compiled.registry.version
+        return Consent(decided_at=moment.now, version=version, gpc=moment.gpc, asked=False)
+    base = before if before.gpc or not moment.gpc else replace(_without_sale(before, compiled), gpc=True)
+    # What granted nothing may be kept for longer than what is granted now could last.
+    over = moment.now >= compiled.registry.consent.lifetime.after(base.decided_at)
+    return replace(base, decided_at=moment.now) if over or not base.is_choice else base
 
 
-def with_grant(
-    consent: Consent | None, purposes: Collection[str], terms: Terms, now: datetime, *, new_id: str, gpc: bool
-) -> Consent:
-    """The choice after an app has granted `purposes` for its visitor.
-
-    A live choice keeps its date: only an answer to a new question moves it. Where a granted purpose came
-    after the version of the choice, the version rises, and vendors that came since stay refused, since
-    nobody asked about them.
-    """
-    if consent is None:
-        return Consent(
-            decided_at=now,
-            version=terms.registry.version,
-            purposes=tuple(terms.by_consent.intersection(purposes)),
-            id=new_id if terms.by_consent.intersection(purposes) else None,
-            gpc=gpc,
-        )
-    uncovered = terms.uncovered_purposes(consent.version)
-    version, refused_vendors = consent.version, set(consent.refused_vendors)
-    granted = set(consent.purposes)
-    if uncovered.intersection(purposes):
-        version = terms.registry.version
-        refused_vendors |= terms.uncovered_vendors(consent.version)
-        granted -= uncovered
-    granted |= terms.by_consent.intersection(purposes)
+def _without_sale(consent: Consent, compiled: CompiledRegistry) -> Consent:
+    """A choice that was made without the signal, as the signal leaves it."""
+    sale, purposes, rules = compiled.sale, compiled.purposes_of_vendor, compiled.optional_cookies
     return replace(
         consent,
-        version=max(version, consent.version),
-        purposes=tuple(granted),
-        refused_purposes=tuple(set(consent.refused_purposes).difference(purposes)),
-        refused_vendors=tuple(refused_vendors),
-        id=consent.id or (new_id if granted else None),
+        purposes=tuple(set(consent.purposes) - sale),
+        granted_vendors=tuple(v for v in consent.granted_vendors if sale.isdisjoint(purposes(v))),
+        granted_cookies=tuple(
+            c for c in consent.granted_cookies if c in rules and rules[c].purpose not in sale
+        ),
     )
+
+
+def _covering(base: Consent, added: Grants, compiled: CompiledRegistry) -> Consent:
+    """The choice at a version that covers what is added; what else came since stays refused."""
+    uncovered = compiled.uncovered(base.version)
+    rules = [compiled.optional_cookies[name] for name in added.cookies if name in compiled.optional_cookies]
+    vendors = {*added.vendors, *(rule.vendor for rule in rules)}
+    purposes = {*added.purposes, *(rule.purpose for rule in rules)}
+    purposes |= {purpose for vendor in added.vendors for purpose in compiled.purposes_of_vendor(vendor)}
+    if uncovered.vendors.isdisjoint(vendors) and uncovered.purposes.isdisjoint(purposes):
+        return base
+    return replace(
+        base,
+        version=compiled.registry.version,
+        purposes=tuple(set(base.purposes) - uncovered.purposes),
+        granted_vendors=tuple(set(base.granted_vendors) - uncovered.vendors),
+        refused_vendors=(*base.refused_vendors, *(uncovered.vendors - added.vendors)),
+    )
+
+
+def coarsened(consent: Consent, compiled: CompiledRegistry) -> Consent:
+    """The choice without its lists of vendors and cookies, each purpose that a refusal touches refused whole.
+
+    For a choice that is too long for a cookie: it may only lose permissions, never gain one.
+    """
+    rules = compiled.registry.cookies
+    refused = set(consent.refused_cookies)
+    touched = {p for vendor in consent.refused_vendors for p in compiled.purposes_of_vendor(vendor)}
+    touched |= {r.purpose for r in rules if r.name in refused or r.vendor in consent.refused_vendors}
+    coarse = replace(
+        consent,
+        purposes=tuple(compiled.by_consent.intersection(consent.purposes) - touched),
+        granted_vendors=(),
+        granted_cookies=(),
+        refused_purposes=tuple(compiled.by_objection.intersection({*consent.refused_purposes, *touched})),
+        refused_vendors=(),
+        refused_cookies=(),
+    )
+    return coarse if coarse.grants else as_refusal(coarse, compiled)

@@ -8,10 +8,11 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from .consent import Standing, Terms
+from .compiled import CompiledRegistry
 from .periods import Period
-from .registry import CookieRule, Purpose, Registry
+from .registry import CookieRule, Purpose
 from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
+from .visitor import VisitorView
 
 Header = tuple[str, str]
 
@@ -34,8 +35,8 @@ class Reason(StrEnum):
     """Kept: needs no consent."""
     GRANTED = "granted"
     """Kept: the visitor agreed, or did not object where that suffices."""
-    NOT_NEEDED = "consent-not-needed"
-    """Kept: the site says that this request needs no consent."""
+    NOT_REFUSED = "not-refused"
+    """Kept: the law model in force lets it be stored until the visitor refuses it."""
     UNDECLARED_KEPT = "undeclared-kept"
     """Kept: not in the registry, which keeps the unknown."""
     OWN = "own"
@@ -100,12 +101,10 @@ class Decision:
 
 
 class Moment(NamedTuple):
-    """Under what a response is judged: the visitor's standing, the time, and two facts about the answer."""
+    """Under what a response is judged: the visitor, the time, and a fact about the answer."""
 
-    standing: Standing
+    view: VisitorView
     now: datetime
-    needed: bool = True
-    """Whether consent is needed at all on this request; the caps hold either way."""
     dates_hold: bool = True
     """Whether the response's `Date` is now, so that `Expires` means what it says."""
 
@@ -121,10 +120,10 @@ class Enforcer:
     """
 
     def __init__(
-        self, registry: Registry, terms: Terms, own_names: frozenset[str], verifies: Callable[[str], bool]
+        self, compiled: CompiledRegistry, own_names: frozenset[str], verifies: Callable[[str], bool]
     ) -> None:
-        self._registry = registry
-        self._terms = terms
+        self._compiled = compiled
+        registry = compiled.registry
         self._own_names = own_names
         self._verifies = verifies
         self._classify = registry.classify
@@ -142,9 +141,7 @@ class Enforcer:
         """What makes the fields of a response worth a closer look, wherever it stands: servers trim blanks
         around names, and some send line breaks as they are."""
         self.optional = tuple(
-            (rule.name, rule)
-            for rule in registry.cookies
-            if "*" not in rule.name and rule.purpose not in terms.essential
+            (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
         )
         """The exact names that the visitor decides about, as they stand in header fields, and their rules."""
         self._demands = {
@@ -161,7 +158,7 @@ class Enforcer:
         life = cookie.attributes.life(moment.now, dates_hold=moment.dates_hold)
         if cookie.name in self._own_names:
             return self._decide_own(cookie, life, moment)
-        rule, refusal, kept_for = self._footing(cookie.name, moment.standing, moment.needed)
+        rule, refusal, kept_for = self._footing(cookie.name, moment.view)
         if life.deletes:
             return _delete(cookie, life, rule, allowed=refusal is None)
         if refusal is not None:
@@ -175,18 +172,17 @@ class Enforcer:
             return _drop(cookie, Reason.FORGED, None)
         return self._limited(cookie, life, None, moment, Reason.OWN)
 
-    def _work_out_footing(self, name: str, standing: Standing, needed: bool) -> "_Footing":  # noqa: FBT001 - a key
+    def _work_out_footing(self, name: str, view: VisitorView) -> "_Footing":
         rule = self._classify(name)
-        refusal = self._refusal(rule, standing) if needed else None
-        return _Footing(rule, refusal, self._kept_for(rule, needed=needed))
+        return _Footing(rule, self._refusal(rule, view), self._kept_for(rule, view))
 
-    def _refusal(self, rule: CookieRule | None, standing: Standing) -> Reason | None:
-        """Why cookies of this rule may not be stored where consent is needed, None if they may."""
+    def _refusal(self, rule: CookieRule | None, view: VisitorView) -> Reason | None:
+        """Why cookies of this rule may not be stored, None if they may."""
         if rule is None:
             return None if self._keep_unknown else Reason.UNDECLARED
-        if standing.allows_rule(rule):
+        if view.permissions.allows_rule(rule):
             return None
-        return Reason.REFUSED if standing.decided else Reason.NOT_ASKED
+        return Reason.REFUSED if view.decided else Reason.NOT_ASKED
 
     def _limited(
         self,
@@ -206,12 +202,13 @@ class Enforcer:
         plain = cookie.session() if life.intended is None else cookie.lasting(int(life.intended), moment.now)
         return Decision(cookie.name, Action.SHORTEN, Reason.REPEATED, rule, cookie.line, plain)
 
-    def _kept_for(self, rule: CookieRule | None, *, needed: bool) -> Reason:
-        if rule is not None and rule.purpose in self._terms.essential:
+    def _kept_for(self, rule: CookieRule | None, view: VisitorView) -> Reason:
+        if rule is None:
+            return Reason.UNDECLARED_KEPT
+        if rule.purpose in self._compiled.essential:
             return Reason.ESSENTIAL
-        if not needed:
-            return Reason.NOT_NEEDED
-        return Reason.UNDECLARED_KEPT if rule is None else Reason.GRANTED
+        unasked = view.ends is None and rule.purpose in self._compiled.by_consent
+        return Reason.NOT_REFUSED if unasked else Reason.GRANTED
 
     def _limit(self, rule: CookieRule | None, moment: Moment) -> tuple[float | None, Reason]:
         """How many seconds a cookie may be kept from now, None for a session only; and what limits it."""
@@ -221,12 +218,11 @@ class Enforcer:
                 return None, Reason.RULE_LIFETIME
             if isinstance(rule.lifetime, Period):
                 ends.append((rule.lifetime.after(moment.now), Reason.RULE_LIFETIME))
-            if moment.needed and moment.standing.ends and rule.purpose in self._terms.by_consent:
-                ends.append((moment.standing.ends, Reason.CONSENT_END))
-            if rule.purpose in self._terms.by_objection and moment.standing.measured_since:
-                ends.append(
-                    (self._terms.measuring_ends(moment.standing.measured_since), Reason.MEASURING_END)
-                )
+            if moment.view.ends and rule.purpose in self._compiled.by_consent:
+                ends.append((moment.view.ends, Reason.CONSENT_END))
+            if rule.purpose in self._compiled.by_objection and moment.view.measured_since:
+                measuring_ends = self._compiled.measuring_ends(moment.view.measured_since)
+                ends.append((measuring_ends, Reason.MEASURING_END))
         end, reason = min(ends)
         return (end - moment.now).total_seconds(), reason
 
@@ -273,7 +269,7 @@ class Enforcer:
         return CookieSurvey(
             own=tuple(pair for pair in pairs if pair.name in self._own_names),
             optional=tuple(
-                rule for rule in rules.values() if rule and rule.purpose not in self._terms.essential
+                rule for rule in rules.values() if rule and rule.purpose not in self._compiled.essential
             ),
             hidden=self._hide_undeclared and None in rules.values(),
             declared=frozenset(rule.name for rule in rules.values() if rule),

@@ -21,7 +21,6 @@ from urllib.parse import quote
 import msgspec
 
 from ..errors import ConfigurationError
-from .consent import Standing
 from .csp import HostPattern, Hosts, load_policy, narrowed
 from .device import (
     ADVERTISING_REQUEST_HEADERS,
@@ -32,6 +31,7 @@ from .device import (
     shut_features,
 )
 from .fields import dictionary, loaded_by_link, string_item, without_members
+from .permissions import Permissions
 from .registry import Registry
 
 Headers = Sequence[tuple[str, str]]
@@ -77,7 +77,7 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
 class Recipient:
     """Who gets the answer: what gating must know of the request."""
 
-    standing: Standing
+    permissions: Permissions
     host: str = ""
     """Its `Host`: with the port, if there is one."""
     destination: str = ""
@@ -112,8 +112,11 @@ class Gate:
         # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
         own = [host for host in registry.site.hosts if not host.startswith("[")]
         self._always = _patterns((*own, *registry.gating.allow) if gated else ())
+        self.gated_vendors = tuple(self._vendors)
+        """The vendors that have hosts, where third parties are gated."""
         self._gates_device = "device" in registry.purposes
         self._gates_advertising = "advertising" in registry.purposes
+        self._opening_for = lru_cache(128)(self._work_out_opening)
         self._opening = lru_cache(128)(self._open)
         self._governed = self._names()
         self._read = self._governed | {"content-type", "location"}
@@ -128,6 +131,9 @@ class Gate:
         if self._gates_advertising:
             names |= ADVERTISING_RESPONSE_HEADERS
         return frozenset(names)
+
+    def _work_out_opening(self, permissions: Permissions) -> _Opening:
+        return self._opening(permissions.allowed_vendors().intersection(self._vendors))
 
     def _open(self, allowed: frozenset[str]) -> _Opening:
         refused = Hosts(p for id, patterns in self._vendors.items() if id not in allowed for p in patterns)
@@ -166,7 +172,7 @@ class Gate:
         touched, document = self._survey(status, headers, recipient.destination)
         if not (touched or document):
             return headers
-        opening = self._opening(recipient.standing.allowed_vendors().intersection(self._vendors))
+        opening = self._opening_for(recipient.permissions)
         if self.mode == "report":
             address = quote(recipient.report_uri, safe="/%:~")
             return _with(
@@ -185,34 +191,32 @@ class Gate:
         """The Link values of a 103 answer (RFC 8297) without hints towards what is not open."""
         if self.mode != "enforce":
             return list(links)
-        passage = _Passage(
-            self._opening(recipient.standing.allowed_vendors().intersection(self._vendors)), recipient
-        )
+        passage = _Passage(self._opening_for(recipient.permissions), recipient)
         kept = (passage.link(link.decode("latin-1")) for link in links)
         return [link.encode("latin-1") for link in kept if link is not None]
 
-    def hidden_request_headers(self, standing: Standing) -> frozenset[str]:
+    def hidden_request_headers(self, permissions: Permissions) -> frozenset[str]:
         """The request headers, in lower case, that the app is not to see."""
         hidden = frozenset[str]()
         if self.mode == "enforce":
-            if self._refuses_device(standing):
+            if self._refuses_device(permissions):
                 hidden |= DEVICE_HINTS | LOCATION_HEADERS
-            if self._refuses_advertising(standing):
+            if self._refuses_advertising(permissions):
                 hidden |= ADVERTISING_REQUEST_HEADERS
         return hidden
 
-    def _refuses_device(self, standing: Standing) -> bool:
-        return self._gates_device and not standing.allows("device")
+    def _refuses_device(self, permissions: Permissions) -> bool:
+        return self._gates_device and not permissions.allows("device")
 
-    def _refuses_advertising(self, standing: Standing) -> bool:
-        return self._gates_advertising and not standing.allows("advertising")
+    def _refuses_advertising(self, permissions: Permissions) -> bool:
+        return self._gates_advertising and not permissions.allows("advertising")
 
     def _judged(self, headers: Headers, passage: "_Passage") -> Headers:
         """Each line that can be judged by itself."""
         rules: dict[str, Callable[[str], str | None]] = dict(passage.rules)
-        if self._refuses_device(passage.recipient.standing):
+        if self._refuses_device(passage.recipient.permissions):
             rules["accept-ch"] = rules["critical-ch"] = fewer_hints
-        if self._refuses_advertising(passage.recipient.standing):
+        if self._refuses_advertising(passage.recipient.permissions):
             rules |= dict.fromkeys(ADVERTISING_RESPONSE_HEADERS, lambda _: None)
         judged = ((name, rules.get(_key(name), str)(value)) for name, value in headers)
         return [(name, value) for name, value in judged if value is not None]
@@ -220,8 +224,8 @@ class Gate:
     def _device_answers(self, headers: Headers, recipient: Recipient) -> Headers:
         """What a document says of features and hints."""
         device, advertising = (
-            self._refuses_device(recipient.standing),
-            self._refuses_advertising(recipient.standing),
+            self._refuses_device(recipient.permissions),
+            self._refuses_advertising(recipient.permissions),
         )
         if device or advertising:
             shut = partial(shut_features, device=device, advertising=advertising)

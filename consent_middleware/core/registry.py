@@ -16,6 +16,9 @@ from .periods import THIRTEEN_MONTHS, Period
 
 Session = Literal["session"]
 SameSite = Literal["none", "lax", "strict"]
+LawModel = Literal["opt-in", "opt-out", "none"]
+"""What a law lets a site store before a visitor has chosen. `opt-in`: what needs no consent. `opt-out` and
+`none`: everything that is not refused; under `none` nobody is asked."""
 
 
 class Basis(StrEnum):
@@ -135,6 +138,7 @@ class ConsentSettings:
     gpc: Literal["refuse", "ignore"] = "refuse"
     dnt: Literal["ignore", "refuse"] = "ignore"
     acceptance: Literal["explicit", "continued-browsing"] = "explicit"
+    model: LawModel = "opt-in"
     cors_origins: tuple[str, ...] = ()
     set_cookie_headers: tuple[str, ...] = ()
 

@@ -19,10 +19,10 @@ from .consent import Consent
 
 LONGEST_READ = 4096
 """Octets above which a token is refused unread."""
-LONGEST_WRITTEN = 3600
-"""Octets above which a choice is coarsened before it is signed: browsers allow 4096 for name and value."""
+LONGEST_WRITTEN = 1800
+"""Octets above which a choice is coarsened before it is signed: proxies keep 4 KiB for a whole header."""
 
-_SALT = "consent_middleware.token.v1"
+_SALT = "consent_middleware.token.v2"
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,12 +34,15 @@ class _Payload(msgspec.Struct, omit_defaults=True):
     t: int
     v: int
     p: tuple[str, ...] = ()
+    gv: tuple[str, ...] = ()
+    gc: tuple[str, ...] = ()
     rp: tuple[str, ...] = ()
     rv: tuple[str, ...] = ()
     rc: tuple[str, ...] = ()
     id: str | None = None
     m: int | None = None
     g: bool = False
+    a: bool = True
 
 
 _encoder = msgspec.json.Encoder()
@@ -93,12 +96,15 @@ class TokenSigner:
             t=_micros(consent.decided_at),
             v=consent.version,
             p=consent.purposes,
+            gv=consent.granted_vendors,
+            gc=consent.granted_cookies,
             rp=consent.refused_purposes,
             rv=consent.refused_vendors,
             rc=consent.refused_cookies,
-            id=consent.id if consent.purposes else None,
+            id=consent.id if consent.grants else None,
             m=None if consent.measured_since is None else _micros(consent.measured_since),
             g=consent.gpc,
+            a=consent.asked,
         )
         return self._sealer.seal(_encoder.encode(payload))
 
@@ -120,10 +126,13 @@ def _consent(payload: _Payload) -> Consent:
         decided_at=_EPOCH + payload.t * _MICROSECOND,
         version=payload.v,
         purposes=payload.p,
+        granted_vendors=payload.gv,
+        granted_cookies=payload.gc,
         refused_purposes=payload.rp,
         refused_vendors=payload.rv,
         refused_cookies=payload.rc,
         id=payload.id,
         measured_since=None if payload.m is None else _EPOCH + payload.m * _MICROSECOND,
         gpc=payload.g,
+        asked=payload.a,
     )

@@ -10,7 +10,7 @@ from werkzeug.utils import redirect
 from ..errors import RecordStoreError
 from ..exchange import Exchange
 from ..policy import GPC_PATH
-from . import banner, choose, cookie_policy, openapi, preferences, receipt, reports, static_files
+from . import banner, choose, cookie_policy, openapi, preferences, questions, receipt, reports, static_files
 from .problems import problem
 from .visit import Visit, json_response
 
@@ -30,6 +30,7 @@ _PAGES: Mapping[str, Mapping[str, Page]] = {
     "": {"GET": _to_preferences, "POST": _to_preferences},
     "/": {"GET": preferences.show, "POST": choose.answer},
     "/state": {"GET": Visit.state},
+    "/offer": {"GET": questions.show},
     "/policy": {"GET": cookie_policy.page},
     "/receipt": {"GET": receipt.show},
     "/banner": {"GET": banner.fragment},
@@ -38,7 +39,7 @@ _PAGES: Mapping[str, Mapping[str, Page]] = {
     "/openapi.json": {"GET": openapi.show},
     "/report": {"POST": reports.receive},
 }
-_FOR_PROGRAMS = frozenset({"/state", "/receipt", "/openapi.json"})
+_FOR_PROGRAMS = frozenset({"/state", "/offer", "/receipt", "/openapi.json"})
 """What speaks JSON whoever asks; origins that the registry names may read it, and choose."""
 # The style sheet is ours; forms may only lead back here, and nobody may put a page of ours into a frame.
 _CONTENT_SECURITY = (

@@ -44,7 +44,7 @@ class Post(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def needs_offer(self) -> bool:
-        """Whether the answer may grant something, so that it must be known what was shown."""
+        """Whether the answer restates everything and may grant, so that it must be known what was shown."""
         return self.choice in {Choice.ACCEPT_ALL, Choice.SAVE}
 
 
@@ -92,6 +92,12 @@ def _checked(post: Post, registry: Registry) -> Post:
         unknown = sorted(set(answers).difference(ids))
         if unknown:
             raise UnprocessableEntity(f"The registry has no {', '.join(unknown)} in {field}.")
+    if post.choice == Choice.ADD and (
+        post.purposes
+        or not (post.vendors or post.cookies)
+        or not all({**post.vendors, **post.cookies}.values())
+    ):
+        raise UnprocessableEntity("add takes vendors and cookies to allow, and nothing else.")
     if post.source not in {"", CONTINUED_BROWSING}:
         raise UnprocessableEntity(f"source is left out, or {CONTINUED_BROWSING}.")
     return post
@@ -104,12 +110,21 @@ def _from_form(form: MultiDict[str, str]) -> Post:
     return Post(
         choice=Choice(choices.pop()),
         purposes=_yes_and_no(form.getlist("purpose"), form.getlist("refuse_purpose")),
-        vendors=_yes_and_no(form.getlist("vendor"), form.getlist("refuse_vendor")),
-        cookies=_yes_and_no(form.getlist("cookie"), form.getlist("refuse_cookie")),
+        vendors=_exceptions(form, "vendor"),
+        cookies=_exceptions(form, "cookie"),
         offer=form.get("offer", ""),
         next=form.get("next", ""),
         source=form.get("source", ""),
     )
+
+
+def _exceptions(form: MultiDict[str, str], kind: str) -> dict[str, bool]:
+    """Vendors or cookies that do not follow their purpose: by fields that repeat, or one radio group each."""
+    prefix = f"{kind}."
+    groups = [(name.removeprefix(prefix), form.getlist(name)) for name in form if name.startswith(prefix)]
+    yes = [id for id, said in groups if "allow" in said]
+    no = [id for id, said in groups if "refuse" in said]
+    return _yes_and_no([*form.getlist(kind), *yes], [*form.getlist(f"refuse_{kind}"), *no])
 
 
 def _yes_and_no(yes: list[str], no: list[str]) -> dict[str, bool]:

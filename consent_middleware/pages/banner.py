@@ -17,12 +17,12 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
         raise ValueError(f"the layouts of the banner are {' and '.join(LAYOUTS)}, not {layout!r}")
     exchange = visit.exchange
     exchange.was_read = True
-    standing, optional = exchange.standing, visit.declared.optional()
+    view, optional = exchange.view, visit.declared.optional()
     ids = {vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}
     return visit.presentation.render(
         "banner.html",
-        ask=standing.ask and exchange.needed,
-        again=standing.decided and visit.has_additions,
+        ask=view.ask,
+        again=view.decided and visit.has_additions,
         layout=layout,
         state=visit.state_word,
         signal=visit.honoured_signal,

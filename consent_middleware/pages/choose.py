@@ -4,7 +4,9 @@ from werkzeug import Response
 from werkzeug.exceptions import Conflict, Forbidden
 from werkzeug.utils import redirect
 
+from ..core.choice import Choice
 from ..core.consent import NO_SIGNALS
+from ..core.registry import Registry
 from ..records.event import Offer, Source
 from . import preferences
 from .answers import JSON, Post, read_post
@@ -19,23 +21,43 @@ def answer(visit: Visit) -> Response:
     """Make what the visitor said the choice."""
     exchange, json = visit.exchange, visit.request.mimetype == JSON
     registry = exchange.policy.registry
-    if not visit.caller.may_choose(registry.consent.cors_origins, json=json):
-        raise Forbidden("A choice is made on the site itself, or by an app that sends JSON without cookies.")
+    reason = visit.caller.why_not(registry.consent.cors_origins)
+    if reason:
+        raise Forbidden(
+            f"A choice is made on the site itself, or by an app that sends JSON without cookies: {reason}."
+        )
     post = read_post(visit.request, registry)
     offer = read_offer(exchange.policy, post.offer, exchange.now)
     if post.continues_browsing:
         _check_continued(visit, post, offer)
-    if offer is None and post.needs_offer and not (json and visit.caller.is_native()):
+    if offer is None and post.needs_offer and not visit.caller.is_native():
         if json:
             raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
         return preferences.page(visit, note="stale", status=409)
+    if post.choice == Choice.ADD and not _adds_something(post, registry):
+        return visit.state() if json else redirect(_next_page(visit, post), 303)
     source = _source(post, offer, json=json)
     fits = exchange.answer(post.answer, source=source, offer=offer, language=visit.language)
     if json:
         return visit.state()
     if not fits:
         return preferences.page(visit, note="coarsened")
-    return redirect(path_of_this_host(post.next) or visit.presentation.url(), 303)
+    return redirect(_next_page(visit, post), 303)
+
+
+def _next_page(visit: Visit, post: Post) -> str:
+    """Where a form leads; the preferences page says there that the choice is saved."""
+    preferences_page = visit.presentation.url()
+    page = path_of_this_host(post.next) or preferences_page
+    if page.partition("?")[0] != preferences_page.partition("?")[0]:
+        return page
+    return f"{page}{'&' if '?' in page else '?'}{preferences.SAVED}=1"
+
+
+def _adds_something(post: Post, registry: Registry) -> bool:
+    """Whether a form adds anything that is still declared; a program was told already what is not."""
+    names = {rule.name for rule in registry.cookies}
+    return bool(post.vendors.keys() & registry.vendors.keys() or post.cookies.keys() & names)
 
 
 def _source(post: Post, offer: Offer | None, *, json: bool) -> Source:
@@ -60,7 +82,7 @@ def _check_continued(visit: Visit, post: Post, offer: Offer | None) -> None:
         and visit.caller.site == "same-origin"
         and fields.get("Sec-Fetch-Dest", "empty") == "empty"
         and "Sec-Purpose" not in fields
-        and exchange.standing.consent is None
+        and exchange.view.consent is None
         and exchange.signals == NO_SIGNALS
         and offer is not None
         and offer.layout.startswith("banner")

@@ -1,12 +1,13 @@
 """The cookie policy, made from the registry so that it cannot say anything else than what is enforced."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
 from werkzeug import Response
 
-from ..core.consent import NO_SIGNALS, Terms
+from ..core.compiled import compile_registry
+from ..core.permissions import Grounds, permissions_on
+from ..core.visitor import VisitorView
 from .declared import Declared
 from .presentation import Presentation
 from .visit import Visit
@@ -41,7 +42,7 @@ def markdown(presentation: Presentation) -> str:
 def _context(presentation: Presentation) -> dict[str, Any]:
     registry, wording = presentation.registry, presentation.wording
     # The policy says the same to everybody, whatever they chose.
-    nobody = Terms(registry).standing([], datetime.now(UTC), NO_SIGNALS)
+    nobody = VisitorView(permissions=permissions_on(compile_registry(registry), Grounds()))
     declared, site = Declared(registry, wording, nobody), registry.site
     return {
         "updated": wording.date(site.policy_updated) if site.policy_updated else "",

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..core.consent import Standing
+from ..core.compiled import CompiledRegistry
 from ..core.registry import Basis, CookieRule, Purpose, Registry, Vendor
+from ..core.visitor import VisitorView
 from .wording import Wording
 
 
@@ -17,6 +18,8 @@ class CookieEntry:
     data: tuple[str, ...]
     lifetime: str
     refused: bool
+    allowed: bool
+    """Whether it is granted alone, without its purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class VendorEntry:
     opt_out_url: str = ""
     cookies: tuple[CookieEntry, ...]
     refused: bool = False
+    allowed: bool = False
+    """Whether it is granted alone, without its purpose."""
     is_new: bool = False
     is_home: bool = True
     home: str = ""
@@ -67,13 +72,16 @@ class PurposeEntry:
 class Declared:
     """Everything declared, in one language, for one visitor."""
 
-    def __init__(self, registry: Registry, wording: Wording, standing: Standing) -> None:
-        self._registry, self._wording, self._standing = registry, wording, standing
-        made = standing.consent
+    def __init__(self, registry: Registry, wording: Wording, view: VisitorView) -> None:
+        self._registry, self._wording, self._view = registry, wording, view
+        made = view.consent
         self._refused_vendors = set(made.refused_vendors) if made else set[str]()
         self._refused_cookies = set(made.refused_cookies) if made else set[str]()
         self._objected = set(made.refused_purposes) if made else set[str]()
-        self._granted = set(made.purposes) if made and standing.decided else set[str]()
+        live = view.live_consent
+        self._granted = set(live.purposes) if live else set[str]()
+        self._allowed_vendors = set(live.granted_vendors) if live else set[str]()
+        self._allowed_cookies = set(live.granted_cookies) if live else set[str]()
         self._version = made.version if made else registry.version
 
     def purposes(self) -> tuple[PurposeEntry, ...]:
@@ -100,7 +108,7 @@ class Declared:
             description=self._wording.pick(purpose.description),
             basis=purpose.basis,
             sale=purpose.sale,
-            granted=purpose.id in self._granted and self._standing.allows(purpose.id),
+            granted=purpose.id in self._granted and self._view.permissions.allows(purpose.id),
             objected=purpose.id in self._objected,
             is_new=purpose.since > self._version,
             vendors=tuple(self._parties(purpose)),
@@ -127,6 +135,7 @@ class Declared:
             cookies=self._cookies(vendor.id, purpose),
             # What nobody has agreed to yet stays off until somebody does: nothing is ticked beforehand.
             refused=vendor.id in self._refused_vendors or is_new,
+            allowed=vendor.id in self._allowed_vendors and not is_new,
             is_new=is_new,
             is_home=purpose is None or purpose.id == home,
             home=self._wording.pick(purposes[home].title),
@@ -146,21 +155,22 @@ class Declared:
                 data=tuple(map(self._wording.pick, rule.data)),
                 lifetime=self._wording.lifetime(rule),
                 refused=rule.name in self._refused_cookies,
+                allowed=rule.name in self._allowed_cookies,
             )
             for rule in self._rules(vendor, purpose)
         )
 
 
-def state_word(registry: Registry, standing: Standing) -> str:
+def state_word(compiled: CompiledRegistry, view: VisitorView) -> str:
     """What the visitor's choice comes to: `undecided`, `granted`, `refused` or `custom`."""
-    if not standing.decided:
+    if not view.decided:
         return "undecided"
-    essential = {id for id, purpose in registry.purposes.items() if purpose.basis is Basis.ESSENTIAL}
-    answers = {standing.allows(id) for id in registry.purposes if id not in essential}
-    answers |= {standing.allows_rule(rule) for rule in registry.cookies if rule.purpose not in essential}
+    registry, permissions = compiled.registry, view.permissions
+    answers = {permissions.allows(id) for id in compiled.by_consent | compiled.by_objection}
+    answers |= {permissions.allows_rule(rule) for rule in compiled.optional_cookies.values()}
     answers |= {
-        standing.allows_vendor(vendor.id)
+        permissions.allows_vendor(vendor.id)
         for vendor in registry.vendors.values()
-        if not essential.issuperset(vendor.purposes)
+        if not compiled.essential.issuperset(vendor.purposes)
     }
     return {frozenset({True}): "granted", frozenset({False}): "refused"}.get(frozenset(answers), "custom")

@@ -20,6 +20,7 @@ def make_offer(policy: ConsentPolicy, language: str, layout: str) -> str:
     """The statement that this registry is being shown now."""
     offer = Offer(
         snapshot=policy.snapshot.hash,
+        asked=policy.compiled.asked_digest,
         version=policy.registry.version,
         language=language,
         layout=layout,
@@ -31,17 +32,14 @@ def make_offer(policy: ConsentPolicy, language: str, layout: str) -> str:
 def read_offer(policy: ConsentPolicy, text: str, now: datetime) -> Offer | None:
     """What was shown, None for anything on which no consent can rest.
 
-    An offer does not age. It is good until a purpose or vendor is added: a wording that changed meanwhile
-    is in its snapshot, and where records are kept that must be at hand, or nothing would be proven.
+    An offer does not age. It is good while the same is asked about: a wording that changed meanwhile is in
+    its snapshot, and where records are kept that must be at hand, or nothing would be proven.
     """
     try:
         offer = _decoder.decode(policy.offers.unseal(text))
     except (BadTokenError, msgspec.MsgspecError):
         return None
-    registry = policy.registry
-    added = [purpose.since for purpose in registry.purposes.values()]
-    added += [vendor.since for vendor in registry.vendors.values()]
-    if offer.shown_at > now + SKEW or max(added, default=1) > offer.version:
+    if offer.shown_at > now + SKEW or offer.asked != policy.compiled.asked_digest:
         return None
     return offer if _is_provable(policy, offer) else None
 

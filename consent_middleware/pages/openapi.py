@@ -1,12 +1,12 @@
 """The JSON API in OpenAPI 3.1, in terms of this registry: its ids are the keys of questions and answers."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from werkzeug import Response
 
 from ..core.choice import Choice
-from ..core.registry import Registry
+from ..core.registry import LawModel, Registry
 from .answers import CONTINUED_BROWSING, JSON
 from .visit import Visit, json_response
 
@@ -34,6 +34,7 @@ def description(registry: Registry, base: str) -> dict[str, Any]:
         "servers": [{"url": base}],
         "paths": {
             "/": {"post": _choose()},
+            "/offer": {"get": _read("What is asked, in one language", "Offer")},
             "/state": {"get": _read("What holds for the visitor", "State")},
             "/receipt": {"get": _read("The visitor's own copy of the record", "Receipt", "404", "503")},
         },
@@ -76,7 +77,7 @@ def _schemas(registry: Registry) -> dict[str, Any]:
             {
                 "choice": {"enum": list(Choice)},
                 **answers,
-                "offer": {"type": "string", "description": "As in the state that was shown."},
+                "offer": {"type": "string", "description": "As in the offer that was shown."},
                 "next": {"type": "string"},
                 "source": {"enum": ["", CONTINUED_BROWSING]},
             },
@@ -90,11 +91,13 @@ def _schemas(registry: Registry) -> dict[str, Any]:
                 "expires_at": _MOMENT,
                 "version": {"type": "integer"},
                 "ask": {"type": "boolean"},
-                "offer": {"type": "string"},
+                "model": {"enum": list(get_args(LawModel))},
+                "gated": {"type": "array", "items": {"type": "string"}},
                 "token": {"type": "string", "description": "For who sends no cookie."},
             },
             optional={"token"},
         ),
+        "Offer": {"type": "object"},
         "Receipt": {"type": "object"},
         "Problem": _record(
             {

@@ -1,28 +1,26 @@
 """The preferences page: every purpose, partner and cookie, with the visitor's answers."""
 
-from datetime import timedelta
-
 from werkzeug import Response
 
 from .origin import path_of_this_host
 from .visit import Visit
 
-_JUST_NOW = timedelta(seconds=30)
+SAVED = "saved"
+"""The query field that says that the visitor has just chosen."""
 _OPEN_UP_TO = 60
 """Cookies up to which the page opens with everything unfolded."""
 
 
 def show(visit: Visit) -> Response:
-    """The page as it is asked for; it confirms a choice that was made a moment ago."""
-    exchange, made = visit.exchange, visit.exchange.standing.consent
-    just_saved = made is not None and exchange.now - made.decided_at < _JUST_NOW
-    return page(visit, note="saved" if just_saved else "")
+    """The page as it is asked for; it confirms the choice that led to it."""
+    saved = SAVED in visit.arguments and visit.exchange.view.consent is not None
+    return page(visit, note="saved" if saved else "")
 
 
 def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = "") -> Response:
     """The page, with a note on top. `next_page` is where the visitor came from, if not in the address."""
     exchange = visit.exchange
-    made, declared = exchange.standing.consent, visit.declared
+    made, declared = exchange.view.consent, visit.declared
     came_from = path_of_this_host(next_page or visit.arguments.get("next", "")) or ""
     return visit.page(
         "preferences.html",
@@ -33,8 +31,8 @@ def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = ""
         signal=visit.honoured_signal,
         purposes=declared.purposes(),
         opened=len(exchange.policy.registry.cookies) <= _OPEN_UP_TO,
-        can_withdraw=made is not None and bool(made.purposes),
-        receipt=exchange.policy.records is not None and made is not None and bool(made.purposes),
+        can_withdraw=made is not None and made.grants,
+        receipt=exchange.policy.records is not None and made is not None and made.grants,
         offer=visit.offer("preferences"),
         next=came_from,
         here=visit.presentation.url(**({"next": came_from} if came_from else {})),
@@ -44,13 +42,13 @@ def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = ""
 
 def _told(visit: Visit) -> str:
     """What the visitor chose, when, and until when."""
-    standing, wording = visit.exchange.standing, visit.presentation.wording
-    if standing.consent is None:
+    view, wording = visit.exchange.view, visit.presentation.wording
+    if view.consent is None or not view.consent.asked:
         return wording.text("preferences.undecided")
-    if not standing.decided:
+    if not view.decided:
         return wording.text("preferences.ended")
-    date = wording.date(standing.consent.decided_at)
+    date = wording.date(view.consent.decided_at)
     if visit.has_additions:
         return wording.text("preferences.again", date=date)
-    end = visit.exchange.terms.asks_from(standing.consent)
+    end = visit.exchange.compiled.asks_from(view.consent)
     return wording.text(f"preferences.{visit.state_word}", date=date, until=wording.date(end))

@@ -10,7 +10,7 @@ from .visit import Visit, json_response
 def show(visit: Visit) -> Response:
     """The record of the choice that the visitor's token names."""
     exchange = visit.exchange
-    records, made = exchange.policy.records, exchange.standing.consent
+    records, made = exchange.policy.records, exchange.view.consent
     if records is None:
         raise NotFound("This site keeps no records of choices.")
     event = records.latest(made.id) if made and made.id else None

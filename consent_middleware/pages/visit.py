@@ -10,11 +10,12 @@ import msgspec
 from werkzeug import Request, Response
 from werkzeug.datastructures import MultiDict
 
+from ..core.caller import Caller
 from ..exchange import Exchange
 from .answers import JSON
 from .declared import Declared, state_word
 from .offer import make_offer
-from .origin import Caller, path_of_this_host
+from .origin import path_of_this_host
 from .presentation import Presentation
 from .state import state_of
 from .wording import Wording
@@ -31,13 +32,7 @@ class Visit:
     @cached_property
     def caller(self) -> Caller:
         """Where the request comes from."""
-        fields = self.request.headers
-        return Caller(
-            site=fields.get("Sec-Fetch-Site", ""),
-            origin=fields.get("Origin", ""),
-            host=fields.get("Host", ""),
-            has_cookies="Cookie" in fields,
-        )
+        return self.exchange.caller
 
     @cached_property
     def arguments(self) -> MultiDict[str, str]:
@@ -85,26 +80,24 @@ class Visit:
     def declared(self) -> Declared:
         """What the registry declares, with the visitor's answers."""
         exchange = self.exchange
-        return Declared(exchange.policy.registry, self.presentation.wording, exchange.standing)
+        return Declared(exchange.policy.registry, self.presentation.wording, exchange.view)
 
     @property
     def state_word(self) -> str:
         """What the visitor's choice comes to."""
-        return state_word(self.exchange.policy.registry, self.exchange.standing)
+        return state_word(self.exchange.compiled, self.exchange.view)
 
     @property
     def has_additions(self) -> bool:
         """Whether purposes or vendors were added since the visitor chose."""
-        terms, made = self.exchange.terms, self.exchange.standing.consent
-        if made is None:
-            return False
-        return bool(terms.uncovered_purposes(made.version) or terms.uncovered_vendors(made.version))
+        made = self.exchange.view.consent
+        return made is not None and any(self.exchange.compiled.uncovered(made.version))
 
     @property
     def honoured_signal(self) -> str:
         """The signal on the request that refuses something here and now; "" without one."""
-        exchange, made = self.exchange, self.exchange.standing.consent
-        if (made and made.gpc) or not exchange.terms.refused_by_signal(exchange.signals):
+        exchange, made = self.exchange, self.exchange.view.consent
+        if (made and made.gpc) or not exchange.compiled.refused_by_signals(exchange.signals):
             return ""
         return "gpc" if exchange.signals.gpc and exchange.policy.registry.consent.gpc == "refuse" else "dnt"
 
@@ -119,7 +112,7 @@ class Visit:
         cookie is kept too.
         """
         carries = not self.caller.has_cookies and self.caller.site != "same-origin"
-        return json_response(state_of(self.exchange, self.offer("api"), with_token=carries))
+        return json_response(state_of(self.exchange, with_token=carries))
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A whole page."""

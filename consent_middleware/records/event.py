@@ -9,13 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from ..core.consent import Consent, Signals, Terms
+from ..core.compiled import NOTHING, CompiledRegistry
+from ..core.consent import Consent, Signals, utc_day
+from ..core.permissions import Grounds, permissions_on
+from ..core.visitor import Circumstances, view_visitor
 from .signing import KeyRing
 
 _HOST = re.compile(r"[a-z0-9._:\[\]-]{1,255}")
@@ -71,14 +75,19 @@ class Act(StrEnum):
     REJECT_ALL = "reject-all"
     SAVE = "save"
     WITHDRAW = "withdraw"
+    ADD = "add"
     GRANT = "grant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What a verified offer says was shown: which registry, in which language and layout, and when."""
+    """What a verified offer says was shown: which registry, in which language and layout, and when.
+
+    `asked` is a digest of the ids of all that was asked about.
+    """
 
     snapshot: str
+    asked: str
     version: int
     language: str
     layout: str
@@ -124,9 +133,9 @@ class ConsentEvent:
 
 def make_event(  # noqa: PLR0913 - a record has that many facts, all by keyword
     *,
-    record_id: str,
+    random: bytes,
     consent: Consent,
-    terms: Terms,
+    compiled: CompiledRegistry,
     snapshot: str,
     source: Source,
     action: Act,
@@ -142,73 +151,84 @@ def make_event(  # noqa: PLR0913 - a record has that many facts, all by keyword
 ) -> ConsentEvent:
     """The record of `consent`, a choice made at `now` with the signals `gpc` and `dnt` that were seen.
 
+    `random` is sixteen octets for its id.
+
     `snapshot` is the hash of the registry in force, `previous` the choice that this one replaces and
     `previous_record` its record's id. What a verified `offer` says wins over what the site believes now.
     `address` is the visitor's, kept only in its truncated form; leave it out unless there is a reason.
-    A refusal where nothing had been given is tied to nothing that came before.
+    A refusal where nothing had been given is tied to nothing: its id is random, its times are days, and it
+    holds no token. A withdrawal has its exact time, and the id of the consent that it ends.
     """
     signals = tuple(sorted(set(signals)))
-    granted, refused = decisions(terms, consent, now, signals)
-    state = _state(terms, consent, previous, action, complete=not refused)
+    granted, refused = decisions(compiled, consent, now, signals)
+    state = _state(consent, previous, action, complete=not refused)
     withdrawn, refusal = state is State.WITHDRAWN, state is State.REFUSED
+    told = utc_day if refusal else _milliseconds
     return ConsentEvent(
-        record_id=record_id,
+        record_id=_random_uuid(random) if refusal else uuid7(now, random),
         consent_id=previous.id if withdrawn and previous else None if refusal else consent.id,
         previous=None if refusal else previous_record,
         state=state,
-        time=_milliseconds(now),
-        expires_at=_milliseconds((terms.grants_end if consent.purposes else terms.token_end)(consent)),
+        time=told(now),
+        expires_at=_milliseconds(compiled.ends(consent)),
         source=source,
         action=action,
         granted=granted,
         refused=refused,
         snapshot=offer.snapshot if offer else snapshot,
-        offered_at=_milliseconds(offer.shown_at) if offer else None,
+        offered_at=told(offer.shown_at) if offer else None,
         version=consent.version,
         language=offer.language if offer else language,
         layout=offer.layout if offer else "",
         host=host.lower() if _HOST.fullmatch(host.lower()) else "",
         signals=signals,
         network=truncated(address) if address else None,
-        token=token,
+        token="" if refusal else token,
     )
 
 
 def decisions(
-    terms: Terms, consent: Consent, now: datetime, signals: Iterable[str]
+    compiled: CompiledRegistry, consent: Consent, now: datetime, signals: Iterable[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Everything that was offered, as (granted, refused): what needs no choice was not offered."""
-    signals, version = set(signals), consent.version
-    seen = Signals(gpc="gpc" in signals, dnt="dnt" in signals)
-    standing = terms.standing([terms.appraise(consent)], now, seen)
-    purposes = (terms.by_consent - terms.uncovered_purposes(version)) | terms.by_objection
-    unasked = terms.uncovered_vendors(version)
+    """Everything that was offered, as (granted, refused): what needs no choice was not offered.
+
+    Where the site's own control granted something to a visitor who was not asked, only that was offered.
+    """
+    signals = set(signals)
+    around = Circumstances(now=now, signals=Signals(gpc="gpc" in signals, dnt="dnt" in signals))
+    permissions = view_visitor(compiled, [consent], around, partial(permissions_on, compiled)).permissions
+    uncovered = compiled.uncovered(consent.version)
+    purposes = compiled.by_consent - uncovered.purposes
+    if consent.asked:
+        purposes |= compiled.by_objection
 
     def answers() -> Iterator[tuple[str, bool]]:
         for purpose in purposes:
-            yield f"purpose:{purpose}", standing.allows(purpose)
-        for vendor in terms.registry.vendors.values():
-            if vendor.id not in unasked and purposes.intersection(vendor.purposes):
-                yield f"vendor:{vendor.id}", standing.allows_vendor(vendor.id)
-        for rule in terms.registry.cookies:
-            if rule.purpose in purposes and rule.vendor not in unasked:
-                yield f"cookie:{rule.name}", standing.allows_rule(rule)
+            yield f"purpose:{purpose}", permissions.allows(purpose)
+        for vendor in compiled.registry.vendors.values():
+            if vendor.id not in uncovered.vendors and purposes.intersection(vendor.purposes):
+                yield f"vendor:{vendor.id}", permissions.allows_vendor(vendor.id)
+        for rule in compiled.optional_cookies.values():
+            if rule.purpose in purposes and rule.vendor not in uncovered.vendors:
+                yield f"cookie:{rule.name}", permissions.allows_rule(rule)
 
     answered = sorted(answers())
-    return tuple(name for name, yes in answered if yes), tuple(name for name, yes in answered if not yes)
+    refused = tuple(name for name, yes in answered if not yes and consent.asked)
+    return tuple(name for name, yes in answered if yes), refused
 
 
-def _state(terms: Terms, consent: Consent, previous: Consent | None, action: Act, *, complete: bool) -> State:
-    before = previous.purposes if previous else ()
-    if not terms.by_consent.intersection(consent.purposes):
-        return State.WITHDRAWN if before else State.REFUSED
-    if previous and _grants(previous) == _grants(consent) and action is not Act.GRANT:
+def _state(consent: Consent, previous: Consent | None, action: Act, *, complete: bool) -> State:
+    if not consent.grants:
+        return State.WITHDRAWN if previous and previous.grants else State.REFUSED
+    same = previous is not None and _said(previous) == _said(consent)
+    if same and action not in {Act.GRANT, Act.ADD}:
         return State.RENEWED
     return State.GIVEN if complete else State.PARTLY_GIVEN
 
 
-def _grants(consent: Consent) -> tuple[tuple[str, ...], ...]:
-    return consent.purposes, consent.refused_purposes, consent.refused_vendors, consent.refused_cookies
+def _said(consent: Consent) -> Grounds:
+    """What a choice says, without its date and its id."""
+    return Grounds.of(consent, NOTHING, live=True, by_default=False, decided=consent.asked)
 
 
 def truncated(address: str) -> str | None:
@@ -227,6 +247,11 @@ def uuid7(now: datetime, random: bytes) -> str:
     bits = int.from_bytes(random[:10], "big")
     high, low = (bits >> 62) & 0xFFF, bits & ((1 << 62) - 1)
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
+
+
+def _random_uuid(random: bytes) -> str:
+    """A record id that tells no time (UUIDv4, RFC 9562, section 5.4); `random` is sixteen octets."""
+    return str(UUID(bytes=random[:16], version=4))
 
 
 def _milliseconds(moment: datetime) -> datetime:

@@ -52,6 +52,7 @@ def snapshot_of(registry: Registry, templates_hash: str) -> Snapshot:
         "refusal_lifetime": settings.refusal_lifetime.text,
         "max_lifetime": settings.max_lifetime.text,
         "acceptance": settings.acceptance,
+        "model": settings.model,
         "gpc": settings.gpc,
         "dnt": settings.dnt,
         "retention": registry.records.retention.text,

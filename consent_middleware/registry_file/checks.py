@@ -15,6 +15,7 @@ from .tables import CookieTable, File, VendorTable
 
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
+_TWO_DAYS = Period.parse("2 days")
 
 
 def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
@@ -48,6 +49,10 @@ def _lifetimes(file: File, raw: dict[str, Any], findings: Findings) -> None:
         hint = 'write "13 months", or up to 393 days'
         findings.mistake(("consent", "max_lifetime"), f"{consent.max_lifetime!r} is above 13 months", hint)
     cap = _cap(file)
+    for key in ("lifetime", "refusal_lifetime", "max_lifetime"):
+        if _overrun(_TWO_DAYS, parsed_period(getattr(consent, key))) is Overrun.ALWAYS:
+            message = f"{getattr(consent, key)!r} is under two days, and refusals are dated to the day"
+            findings.mistake(("consent", key), message, 'write "2 days" or more')
     for key in ("lifetime", "refusal_lifetime"):
         text = getattr(consent, key)
         # A default gives way to a lower cap.

@@ -176,6 +176,7 @@ def _consent(table: ConsentTable) -> core.ConsentSettings:
         gpc=table.gpc,
         dnt=table.dnt,
         acceptance=table.acceptance,
+        model=table.model,
         cors_origins=tuple(table.cors_origins),
         set_cookie_headers=tuple(table.set_cookie_headers),
     )

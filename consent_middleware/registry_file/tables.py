@@ -120,6 +120,12 @@ class ConsentTable(Table, frozen=True):
         Literal["explicit", "continued-browsing"],
         _says('What counts as a yes. Regulators in the EU do not accept "continued-browsing".'),
     ] = "explicit"
+    model: Annotated[
+        Literal["opt-in", "opt-out", "none"],
+        _says(
+            'What is stored before a choice: "opt-in": nothing that needs consent; "opt-out", "none": all.'
+        ),
+    ] = "opt-in"
     cors_origins: Annotated[
         list[Origin], _says("Other origins whose single-page or native apps may choose and ask.")
     ] = field(default_factory=list)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from consent_middleware.core.consent import NO_SIGNALS, Consent, Terms
+from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient
+from consent_middleware.core.permissions import Grounds, permissions_on
 from consent_middleware.core.registry import Gating, Purpose, Registry, Text, Vendor
 from consent_middleware.core.reports import read_reports
 
@@ -233,10 +234,9 @@ class Scene:
             },
             gating=Gating(mode=self.mode),
         )
-        terms = Terms(registry)
-        choice = Consent(decided_at=NOW, version=1, purposes=self.granted)
+        grounds = Grounds(purposes=tuple(sorted(self.granted)), version=1, live=True)
         recipient = Recipient(
-            standing=terms.standing((terms.appraise(choice),), NOW, NO_SIGNALS),
+            permissions=permissions_on(compile_registry(registry), grounds),
             host=request["Host"],
             destination=request.get("Sec-Fetch-Dest", ""),
             report_uri="/consent/report",

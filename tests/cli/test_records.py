@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from consent_middleware.cli import main
-from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.compiled import compile_registry
+from consent_middleware.core.consent import Consent
 from consent_middleware.core.registry import Purpose, Registry, Text
 from consent_middleware.records import audit
-from consent_middleware.records.event import Act, Source, make_event, uuid7
+from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
 from consent_middleware.records.store import open_store
 
@@ -24,8 +25,10 @@ KEY = "a-key-of-the-command-line"
 def store(tmp_path):
     """A store with one grant and one refusal."""
     store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
-    terms = Terms(Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))}))
-    snapshot = snapshot_of(terms.registry, "templates")
+    compiled = compile_registry(
+        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+    )
+    snapshot = snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)
     for number, purposes in enumerate([("analytics",), ()]):
         id = "some-visitor" if purposes else None
@@ -33,9 +36,9 @@ def store(tmp_path):
         moment = NOW + timedelta(seconds=number)
         store.append(
             make_event(
-                record_id=uuid7(moment, bytes(10)),
+                random=bytes(16),
                 consent=consent,
-                terms=terms,
+                compiled=compiled,
                 snapshot=snapshot.hash,
                 source=Source.BANNER,
                 action=Act.SAVE,
@@ -93,8 +96,8 @@ def test_export_and_import(store, run, tmp_path):
     again = run("import", file, "--records", other)
     assert (again.exit_code, "2 known" in again.stdout) == (1, True)
     assert "export.jsonl:4:" in again.stderr
-    table = run("export", "--format", "csv", "--since", "2026-11-23T09:30:01").stdout.splitlines()
-    assert len(table) == 2
+    table = run("export", "--format", "csv", "--since", "2026-11-23T09:30:00").stdout.splitlines()
+    assert len(table) == 2, "the refusal is dated to the day"
 
 
 def test_seal_and_verify(store, run, tmp_path):
@@ -174,15 +177,17 @@ def test_purge_of_what_has_ended(tmp_path, run):
     """Once retention and validity are over, dry run and purge agree on what goes."""
     store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
     past = datetime(2015, 1, 1, tzinfo=UTC)
-    terms = Terms(Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))}))
-    snapshot = snapshot_of(terms.registry, "templates")
+    compiled = compile_registry(
+        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+    )
+    snapshot = snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)
     consent = Consent(decided_at=past, version=1)
     store.append(
         make_event(
-            record_id=uuid7(past, bytes(10)),
+            random=bytes(16),
             consent=consent,
-            terms=terms,
+            compiled=compiled,
             snapshot=snapshot.hash,
             source=Source.BANNER,
             action=Act.REJECT_ALL,

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent_middleware.core.consent import NO_SIGNALS, Consent, Terms
+from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient, makes_document
+from consent_middleware.core.permissions import Grounds, permissions_on
 from consent_middleware.core.registry import Basis, Gating, Purpose, Registry, Site, Text, Vendor
 from consent_middleware.core.reports import MAX_REPORTS, Report, read_reports
 from consent_middleware.errors import ConfigurationError
@@ -47,23 +48,20 @@ REGISTRY = registry()
 GATE = Gate(REGISTRY)
 
 
-def shown(gate, headers, standing):
+def shown(gate, headers, allowed):
     """The request headers that the app sees, as the doors take the hidden ones out."""
-    hidden = gate.hidden_request_headers(standing)
+    hidden = gate.hidden_request_headers(allowed)
     return [header for header in headers if header[0].strip().lower() not in hidden]
 
 
-def standing(*granted, registry=REGISTRY, refused=()):
-    terms = Terms(registry)
-    if not granted:
-        return terms.standing((), NOW, NO_SIGNALS)
-    choice = Consent(decided_at=NOW, version=1, purposes=granted, refused_vendors=refused)
-    return terms.standing((terms.appraise(choice),), NOW, NO_SIGNALS)
+def permissions(*granted, registry=REGISTRY, refused=()):
+    grounds = Grounds(purposes=granted, refused_vendors=refused, version=1, live=bool(granted))
+    return permissions_on(compile_registry(registry), grounds)
 
 
-NOBODY = Recipient(standing=standing(), host="www.site.example")
-COUNTED = Recipient(standing=standing("analytics"), host="www.site.example")
-EVERYBODY = Recipient(standing=standing(*PURPOSES), host="www.site.example")
+NOBODY = Recipient(permissions=permissions(), host="www.site.example")
+COUNTED = Recipient(permissions=permissions("analytics"), host="www.site.example")
+EVERYBODY = Recipient(permissions=permissions(*PURPOSES), host="www.site.example")
 
 
 def answer(*headers, recipient=NOBODY, gate=GATE, status=200):
@@ -97,7 +95,7 @@ class TestThePolicyOfAVisitor:
 
     def test_a_refused_vendor_of_a_granted_purpose(self):
         """A vendor that the visitor refused stays closed though its purpose is granted."""
-        recipient = Recipient(standing=standing("analytics", refused=("counter",)))
+        recipient = Recipient(permissions=permissions("analytics", refused=("counter",)))
         assert values("Content-Security-Policy", answer(recipient=recipient)) == values(
             "Content-Security-Policy", answer()
         )
@@ -115,7 +113,9 @@ class TestThePolicyOfAVisitor:
     )
     def test_a_host_cannot_be_half_open(self, granted, opened):
         """A host of several vendors needs all of them; a wildcard is closed with a refused host below it."""
-        [policy] = values("Content-Security-Policy", answer(recipient=Recipient(standing=standing(*granted))))
+        [policy] = values(
+            "Content-Security-Policy", answer(recipient=Recipient(permissions=permissions(*granted)))
+        )
         sources = {source.removeprefix("ws://") for source in policy.split()}
         assert {s for s in sources if "buttons" in s or "banners" in s or "shared" in s} == opened
 
@@ -137,7 +137,7 @@ class TestThePolicyOfAVisitor:
             gate = Gate(registry(mode, {"letters": (("analytics",), ())}))
             assert gate.response_headers(200, headers, NOBODY) is headers
             assert not gate.governs(200, headers)
-            assert gate.hidden_request_headers(NOBODY.standing) == frozenset()
+            assert gate.hidden_request_headers(NOBODY.permissions) == frozenset()
             assert gate.early_hint_links([b"<https://x.example/>; rel=preload"], NOBODY)
 
     def test_off_changes_nothing(self):
@@ -154,7 +154,7 @@ class TestThePolicyOfAVisitor:
             ("Link", "<https://js.counter.example/>; rel=preload"),
             ("Accept-CH", "DPR"),
         ]
-        recipient = Recipient(standing=standing(), report_uri="/shop;a, b/consent/report")
+        recipient = Recipient(permissions=permissions(), report_uri="/shop;a, b/consent/report")
         *same, (name, policy) = gate.response_headers(200, headers, recipient)
         assert same == headers
         assert name == "Content-Security-Policy-Report-Only"
@@ -163,7 +163,7 @@ class TestThePolicyOfAVisitor:
         assert gate.governs(200, headers)
         image = [("Content-Type", "image/png"), headers[2]]
         assert gate.response_headers(200, image, recipient) is image
-        assert shown(gate, [("DPR", "2")], recipient.standing) == [("DPR", "2")]
+        assert shown(gate, [("DPR", "2")], recipient.permissions) == [("DPR", "2")]
 
     @pytest.mark.parametrize(
         "host",
@@ -293,7 +293,7 @@ class TestTheOwnPolicyOfAnApp:
 
     def test_a_source_shared_with_somebody_open_stays(self):
         """A wildcard that also holds an open host stays in the app's policy: ours does the closing."""
-        recipient = Recipient(standing=standing("social"))
+        recipient = Recipient(permissions=permissions("social"))
         [first, ours] = values(
             "Content-Security-Policy",
             answer(("Content-Security-Policy", "img-src *.banners.example"), recipient=recipient),
@@ -413,12 +413,12 @@ class TestDeviceData:
 
     def test_hints_are_revoked_after_withdrawal(self):
         """An empty Accept-CH makes the browser forget; one with the harmless hints does so as well."""
-        recipient = Recipient(standing=standing(), withdrawn=True)
+        recipient = Recipient(permissions=permissions(), withdrawn=True)
         assert values("Accept-CH", answer(("Accept-CH", "DPR"), recipient=recipient)) == [""]
         assert values("Accept-CH", answer(recipient=recipient)) == [""]
         assert values("Accept-CH", answer(("Accept-CH", "Save-Data"), recipient=recipient)) == ["Save-Data"]
         assert values("Accept-CH", answer()) == []
-        again = Recipient(standing=standing("device"), withdrawn=True)
+        again = Recipient(permissions=permissions("device"), withdrawn=True)
         assert values("Accept-CH", answer(recipient=again)) == []
 
     def test_features_are_shut(self):
@@ -429,12 +429,14 @@ class TestDeviceData:
         )
         assert {"browsing-topics=()", "attribution-reporting=()"} <= set(policy.split(", "))
         assert values("Permissions-Policy", answer(recipient=EVERYBODY)) == []
-        [granted] = values("Permissions-Policy", answer(recipient=Recipient(standing=standing("device"))))
+        [granted] = values(
+            "Permissions-Policy", answer(recipient=Recipient(permissions=permissions("device")))
+        )
         assert granted == "browsing-topics=(), attribution-reporting=()"
 
     def test_the_own_permissions_of_an_app(self):
         """What is not ours to shut stays as it was, on one line; named features of our purposes are shut."""
-        recipient = Recipient(standing=standing("device"))
+        recipient = Recipient(permissions=permissions("device"))
         lines = [
             ("Permissions-Policy", 'camera=(self "https://a.example"),  geolocation=*;x'),
             ("permissions-policy", "run-ad-auction=*, browsing-topics=self, usb"),
@@ -463,14 +465,14 @@ class TestDeviceData:
     )
     def test_structured_dictionaries_are_read(self, value):
         """Every kind of value of a structured field passes."""
-        recipient = Recipient(standing=standing("device"))
+        recipient = Recipient(permissions=permissions("device"))
         [policy] = values("Permissions-Policy", answer(("Permissions-Policy", value), recipient=recipient))
         assert policy.startswith(value)
 
     @pytest.mark.parametrize("value", ["a=", "A=1", "a=1,", "a=(1", 'a="x', "a=1 b", "a=é", ","])
     def test_what_is_no_dictionary_is_discarded(self, value):
         """One mistake discards the whole field (RFC 9651, section 4.2)."""
-        recipient = Recipient(standing=standing("device"))
+        recipient = Recipient(permissions=permissions("device"))
         assert values("Permissions-Policy", answer(("Permissions-Policy", value), recipient=recipient)) == [
             "browsing-topics=(), attribution-reporting=()"
         ]
@@ -487,7 +489,7 @@ class TestDeviceData:
     def test_advertising_headers(self, name):
         """Advertising headers pass only after yes to advertising."""
         assert line(name, "?1") == []
-        assert line(name, "?1", Recipient(standing=standing("advertising"))) == ["?1"]
+        assert line(name, "?1", Recipient(permissions=permissions("advertising"))) == ["?1"]
 
     def test_requests(self):
         """The app sees neither device hints nor the place without consent, nor interests."""
@@ -497,17 +499,17 @@ class TestDeviceData:
             [("Sec-CH-UA", "x"), ("Save-Data", "on"), ("CF-IPCountry", "x")],
         )
         request = [*hidden, topics, *plain]
-        assert shown(GATE, request, standing()) == plain
-        assert shown(GATE, request, standing("device")) == [*hidden, *plain]
-        assert shown(GATE, request, standing(*PURPOSES)) == request
+        assert shown(GATE, request, permissions()) == plain
+        assert shown(GATE, request, permissions("device")) == [*hidden, *plain]
+        assert shown(GATE, request, permissions(*PURPOSES)) == request
 
     def test_purposes_that_a_site_does_not_have(self):
         """Where the registry has no such purpose its headers are left alone."""
         own = registry(purposes=("analytics", "social"), vendors={"counter": VENDORS["counter"]})
-        recipient = Recipient(standing=standing(registry=own), withdrawn=True)
+        recipient = Recipient(permissions=permissions(registry=own), withdrawn=True)
         headers = [("Accept-CH", "DPR"), ("Permissions-Policy", "geolocation=*"), ("Ad-Auction-Signals", "1")]
         assert answer(*headers, gate=Gate(own), recipient=recipient)[:-1] == headers
-        assert Gate(own).hidden_request_headers(recipient.standing) == frozenset()
+        assert Gate(own).hidden_request_headers(recipient.permissions) == frozenset()
 
 
 class TestReports:
@@ -691,16 +693,16 @@ DIRECTIVES = st.builds(
     st.lists(st.tuples(BLANKS, SOURCES), max_size=5),
 )
 POLICIES = st.lists(st.lists(DIRECTIVES, max_size=5).map(";".join), min_size=1, max_size=3).map(",".join)
-STANDINGS = st.sets(st.sampled_from(PURPOSES)).map(lambda granted: standing(*granted))
+PERMISSIONS = st.sets(st.sampled_from(PURPOSES)).map(lambda granted: permissions(*granted))
 
 
 @at_any_speed
-@given(lines=st.lists(POLICIES, max_size=2), given_standing=STANDINGS)
-def test_the_effective_policy_is_never_weaker(lines, given_standing):
+@given(lines=st.lists(POLICIES, max_size=2), given_permissions=PERMISSIONS)
+def test_the_effective_policy_is_never_weaker(lines, given_permissions):
     """What loads after us loaded before us and is nobody's who is refused; inline code is untouched."""
     before = [HTML, *(("Content-Security-Policy", value) for value in lines)]
-    after = GATE.response_headers(200, before, Recipient(standing=given_standing))
-    allowed = given_standing.allowed_vendors()
+    after = GATE.response_headers(200, before, Recipient(permissions=given_permissions))
+    allowed = given_permissions.allowed_vendors()
     closed = {"x.example", "hits.counter.example", "banners.example"}
     for host, owners in {
         "js.counter.example": {"counter"},
@@ -795,7 +797,7 @@ HEADERS = st.lists(
     headers=HEADERS,
     recipient=st.builds(
         Recipient,
-        standing=STANDINGS,
+        permissions=PERMISSIONS,
         host=st.sampled_from([PAGE, "", "[::1]:80", "é"]),
         destination=st.sampled_from(["", "document", "image", "worker"]),
         withdrawn=st.booleans(),
@@ -815,10 +817,10 @@ def test_any_headers(headers, recipient, status, gate):
 
 
 @at_any_speed
-@given(links=st.lists(ANYTHING, max_size=4), given_standing=STANDINGS)
-def test_any_early_hints(links, given_standing):
+@given(links=st.lists(ANYTHING, max_size=4), given_permissions=PERMISSIONS)
+def test_any_early_hints(links, given_permissions):
     """Early hints of any form give no error, and filtering twice is the same as once."""
-    recipient = Recipient(standing=given_standing, host=PAGE)
+    recipient = Recipient(permissions=given_permissions, host=PAGE)
     once = GATE.early_hint_links([link.encode("latin-1") for link in links], recipient)
     assert GATE.early_hint_links(once, recipient) == once
 
@@ -849,9 +851,10 @@ def test_long_values(name, value):
     assert GATE.response_headers(200, [(name, value)], NOBODY)
 
 
-def test_the_standing_is_asked_once():
+def test_the_permissions_are_asked_once():
     """A request does not walk the vendors: the set of those allowed is asked for as a whole."""
     asked = []
     fake = SimpleNamespace(allowed_vendors=lambda: asked.append(1) or frozenset(), allows=lambda _: False)
-    answer(recipient=Recipient(standing=fake))
+    for _ in range(3):
+        answer(recipient=Recipient(permissions=fake))
     assert asked == [1]

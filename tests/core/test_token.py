@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from consent_middleware import Consent
 from consent_middleware.core.token import LONGEST_READ, LONGEST_WRITTEN, TokenSigner
+from consent_middleware.core.visitor import Circumstances, view_visitor
 from consent_middleware.errors import BadTokenError
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -22,6 +23,8 @@ consents = st.builds(
     decided_at=moments,
     version=st.integers(1, 10**6),
     purposes=ids,
+    granted_vendors=ids,
+    granted_cookies=ids,
     refused_purposes=ids,
     refused_vendors=ids,
     refused_cookies=ids,
@@ -34,7 +37,7 @@ consents = st.builds(
 @given(consents)
 def test_round_trip(consent):
     """A choice comes back as it was, to the microsecond; one that granted nothing loses its id."""
-    expected = consent if consent.purposes else Consent(**{**_fields(consent), "id": None})
+    expected = consent if consent.grants else Consent(**{**_fields(consent), "id": None})
     assert SIGNER.verify(SIGNER.sign(consent)) == expected
 
 
@@ -124,15 +127,13 @@ def test_coarsening(make_policy, registry_text):
     read = policy.read_consent(token, NOW)
     assert read.purposes == ("analytics",)
     assert read.refused_purposes == ("measurement",)
-    before, after = (_standing(policy, choice) for choice in (consent, read))
+    before, after = (_permissions(policy, choice) for choice in (consent, read))
     for rule in policy.registry.cookies:
         assert before.allows_rule(rule) or not after.allows_rule(rule)
 
 
-def _standing(policy, consent):
-    from consent_middleware.core.consent import NO_SIGNALS
-
-    return policy.terms.standing([policy.terms.appraise(consent)], NOW, NO_SIGNALS)
+def _permissions(policy, consent):
+    return view_visitor(policy.compiled, [consent], Circumstances(now=NOW), policy.permissions).permissions
 
 
 def test_the_cookie(policy):

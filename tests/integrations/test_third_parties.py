@@ -338,11 +338,11 @@ def test_the_answer_is_private(show, name, arguments):
     assert "Cookie" in headers["Vary"]
 
 
-def test_where_no_consent_is_needed(make_policy, now):
-    """A visitor of whom no consent is needed gets everything."""
+def test_under_opt_out(make_policy, now):
+    """A visitor who has not refused gets everything where the law lets the site do so."""
     from werkzeug.test import Client
 
-    policy = make_policy(REGISTRY, consent_needed=lambda environ: False)
+    policy = make_policy(REGISTRY, model=lambda environ: "opt-out")
     app = flask_app("{{ consent_tag('google-ads', 'a.js') }}", {})
     answer = Client(WsgiConsentMiddleware(app, policy)).get("/")
     assert elements(answer)[0][1] == {"src": "a.js"}

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.compiled import compile_registry
+from consent_middleware.core.consent import Consent
 from consent_middleware.core.periods import Period
 from consent_middleware.core.registry import Basis, CookieRule, Purpose, Registry, Site, Text, Vendor
-from consent_middleware.records.event import Act, Source, make_event, uuid7
+from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
 from consent_middleware.records.store import open_store
 
@@ -159,8 +160,8 @@ def registry():
 
 
 @pytest.fixture(scope="session")
-def terms(registry):
-    return Terms(registry)
+def compiled(registry):
+    return compile_registry(registry)
 
 
 @pytest.fixture(scope="session")
@@ -169,16 +170,16 @@ def snapshot(registry):
 
 
 @pytest.fixture(scope="session")
-def event(terms, snapshot):
+def event(compiled, snapshot):
     """Makes the event of an ordinary choice; keywords replace facts, or else fields of the event."""
     numbers = iter(range(1, 10_000_000))
 
     def make(**changes):
         number = next(numbers)
         facts = {
-            "record_id": uuid7(NOW, number.to_bytes(10, "big")),
+            "random": number.to_bytes(10, "big") + bytes(6),
             "consent": Consent(decided_at=NOW, version=2, purposes=("analytics",), id=f"consent-{number}"),
-            "terms": terms,
+            "compiled": compiled,
             "snapshot": snapshot.hash,
             "source": Source.BANNER,
             "action": Act.SAVE,

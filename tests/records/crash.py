@@ -18,10 +18,11 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from consent_middleware.core.consent import Consent, Terms
+from consent_middleware.core.compiled import compile_registry
+from consent_middleware.core.consent import Consent
 from consent_middleware.core.registry import Purpose, Registry, Text
 from consent_middleware.records import audit
-from consent_middleware.records.event import Act, Source, make_event, uuid7
+from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
 from consent_middleware.records.store import open_store
 
@@ -31,17 +32,19 @@ THREADS = 4
 
 def write(url, count):
     """Append `count` records from each of some threads, printing what was acknowledged."""
-    terms = Terms(Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))}))
-    store, snapshot = open_store(url, KEYS), snapshot_of(terms.registry, "templates")
+    compiled = compile_registry(
+        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+    )
+    store, snapshot = open_store(url, KEYS), snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)
 
     def append():
         for _ in range(count):
             now = datetime.now(UTC)
             event = make_event(
-                record_id=uuid7(now, os.urandom(10)),
+                random=os.urandom(16),
                 consent=Consent(decided_at=now, version=1, purposes=("analytics",), id=os.urandom(16).hex()),
-                terms=terms, snapshot=snapshot.hash, source=Source.BANNER, action=Act.SAVE, token="t" * 150, now=now,
+                compiled=compiled, snapshot=snapshot.hash, source=Source.BANNER, action=Act.SAVE, token="t" * 150, now=now,
             )  # fmt: skip
             store.append(event)
             os.write(1, f"{event.record_id}\n".encode())

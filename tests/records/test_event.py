@@ -121,7 +121,7 @@ def test_a_withdrawal_ends_the_consent_that_it_withdraws(event, choice):
 def test_the_offer_says_what_was_shown(event, now):
     """What the verified offer says wins over what the site believes when the answer comes."""
     shown = now - timedelta(minutes=3)
-    offer = Offer(snapshot="f" * 64, version=2, language="fr", layout="box", shown_at=shown)
+    offer = Offer(snapshot="f" * 64, asked="d" * 32, version=2, language="fr", layout="box", shown_at=shown)
     made = event(offer=offer, language="en")
     assert (made.snapshot, made.language, made.layout, made.offered_at) == ("f" * 64, "fr", "box", shown)
     assert event().offered_at is None

@@ -112,7 +112,9 @@ def processes(made):
 
 def test_a_receipt_says_what_was_answered(issued, snapshot, now):
     """A receipt names the site, the notice, and each purpose with its answer, in the visitor's language."""
-    offer = Offer(snapshot=snapshot.hash, version=2, language="fr", layout="box", shown_at=now)
+    offer = Offer(
+        snapshot=snapshot.hash, asked="d" * 32, version=2, language="fr", layout="box", shown_at=now
+    )
     made = issued(offer=offer)
     assert made["@type"] == "dpv:ConsentReceipt"
     record = made["dpv:hasRecordOfActivity"]

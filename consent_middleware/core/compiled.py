@@ -1,0 +1,131 @@
+"""The registry made ready for requests: built once at start, then only read."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from .consent import SKEW, Consent, Signals
+from .registry import Basis, CookieRule, Registry, Vendor
+
+NOTHING = frozenset[str]()
+
+
+class Uncovered(NamedTuple):
+    """What needs consent and was added to the registry after a choice was made."""
+
+    purposes: frozenset[str]
+    vendors: frozenset[str]
+
+
+EVERYTHING_COVERED = Uncovered(NOTHING, NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CompiledRegistry:
+    """A registry with what follows from it: purposes by basis, and what each version covers."""
+
+    registry: Registry
+    essential: frozenset[str]
+    by_consent: frozenset[str]
+    by_objection: frozenset[str]
+    sale: frozenset[str]
+    """Purposes that Global Privacy Control refuses."""
+    optional_cookies: dict[str, CookieRule]
+    """The rules that the visitor decides about, by name."""
+    asked_digest: str
+    """Tells one list of questions from another: a digest of the ids of all that is asked about."""
+    _sinces: tuple[int, ...]
+    _uncovered: tuple[Uncovered, ...]
+
+    @property
+    def has_options(self) -> bool:
+        """Whether there is anything to ask a visitor about."""
+        return bool(self.by_consent or self.by_objection)
+
+    def uncovered(self, version: int) -> Uncovered:
+        """What a choice at this version of the registry does not cover."""
+        return self._uncovered[bisect_right(self._sinces, version)]
+
+    def ends(self, consent: Consent) -> datetime:
+        """When a choice ends, whatever its mix; one that grants nothing is kept as long as the cap allows."""
+        settings = self.registry.consent
+        return (settings.lifetime if consent.grants else settings.max_lifetime).after(consent.decided_at)
+
+    def asks_from(self, consent: Consent) -> datetime:
+        """From when on the visitor is asked again, registry changes aside."""
+        settings = self.registry.consent
+        return (settings.lifetime if consent.grants else settings.refusal_lifetime).after(consent.decided_at)
+
+    def is_kept(self, consent: Consent, now: datetime) -> bool:
+        """Whether a choice still says anything: not from the future, and its refusals not forgotten."""
+        kept_until = self.registry.consent.max_lifetime.after(consent.decided_at)
+        return consent.decided_at <= now + SKEW and now < kept_until
+
+    def measuring_ends(self, since: datetime) -> datetime:
+        """When exempt measurement that began at `since` ends."""
+        return self.registry.consent.max_lifetime.after(since)
+
+    def purposes_of_vendor(self, id: str) -> tuple[str, ...]:
+        """The purposes of a vendor, none if it is unknown."""
+        vendor = self.registry.vendors.get(id)
+        return vendor.purposes if vendor else ()
+
+    def refused_by_signals(self, signals: Signals) -> frozenset[str]:
+        """The purposes that the signals of a request refuse, as the registry honours them.
+
+        Global Privacy Control speaks of sale and sharing. Do Not Track, where a site honours it, is also an
+        objection to measurement that needs no consent. Neither ever grants anything.
+        """
+        settings = self.registry.consent
+        gpc = signals.gpc and settings.gpc == "refuse"
+        dnt = signals.dnt and settings.dnt == "refuse"
+        refused = (self.sale if gpc or dnt else NOTHING) | (self.by_objection if dnt else NOTHING)
+        return refused - self.essential
+
+
+def compile_registry(registry: Registry) -> CompiledRegistry:
+    """Work out once what requests ask of a registry."""
+    by_basis = {basis: _with_basis(registry, basis) for basis in Basis}
+    by_consent, essential = by_basis[Basis.CONSENT], by_basis[Basis.ESSENTIAL]
+    optional = {rule.name: rule for rule in registry.cookies if rule.purpose not in essential}
+    needing = [vendor for vendor in registry.vendors.values() if not by_consent.isdisjoint(vendor.purposes)]
+    sinces = sorted({registry.purposes[id].since for id in by_consent} | {vendor.since for vendor in needing})
+    return CompiledRegistry(
+        registry=registry,
+        essential=essential,
+        by_consent=by_consent,
+        by_objection=by_basis[Basis.OBJECTION],
+        sale=frozenset(id for id, purpose in registry.purposes.items() if purpose.sale),
+        optional_cookies=optional,
+        asked_digest=_digest_of_questions(registry, essential, optional),
+        _sinces=tuple(sinces),
+        _uncovered=tuple(
+            _uncovered_before(registry, by_consent, needing, version) for version in (0, *sinces)
+        ),
+    )
+
+
+def _with_basis(registry: Registry, basis: Basis) -> frozenset[str]:
+    return frozenset(id for id, purpose in registry.purposes.items() if purpose.basis is basis)
+
+
+def _uncovered_before(
+    registry: Registry, by_consent: frozenset[str], needing: Iterable[Vendor], version: int
+) -> Uncovered:
+    return Uncovered(
+        frozenset(id for id in by_consent if registry.purposes[id].since > version),
+        frozenset(vendor.id for vendor in needing if vendor.since > version),
+    )
+
+
+def _digest_of_questions(
+    registry: Registry, essential: frozenset[str], optional_cookies: Iterable[str]
+) -> str:
+    """A digest over the ids of purposes, vendors and cookies that the visitor decides about."""
+    asked = [f"purpose:{id}" for id in registry.purposes if id not in essential]
+    asked += [f"vendor:{v.id}" for v in registry.vendors.values() if not essential.issuperset(v.purposes)]
+    asked += [f"cookie:{name}" for name in optional_cookies]
+    return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:32]
