@@ -3,10 +3,23 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
 
 from ..errors import ConfigurationError
 
 _DERIVATION = b"consent_middleware.records/1"
+
+T = TypeVar("T")
+
+
+def read_json(text: str, type: type[T]) -> T:
+    """Read what anybody may have written; ValueError if it is not of this type, however deep it is nested."""
+    try:
+        return msgspec.json.decode(text, type=type)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 class KeyRing:
