@@ -18,7 +18,7 @@ from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
-from .observe import DecisionLog, Inventory, logger
+from .observe import DecisionLog, Inventory, Log, logger
 from .records.event import ConsentEvent, State, uuid7
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
@@ -73,15 +73,16 @@ class ConsentPolicy:
         self.consent_needed = consent_needed
         self.on_decision = on_decision
         self.observing = registry.consent.mode == "observe"
-        self.decision_log = DecisionLog(observing=self.observing)
-        self.inventory = Inventory()
+        self.log = Log(clock)
+        self.decision_log = DecisionLog(self.log, observing=self.observing)
+        self.inventory = Inventory(self.log)
         self.memory = CookieMemory(self.inventory)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
         self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.appearance = _checked_appearance(pages, registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
-        self.records = _open_records(records, keys) if records else None
+        self.records = _open_records(records, keys, self.log) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Enforcer(registry, self.terms, frozenset(self._cookie_names.values()), self.verifies)
         self.gate = Gate(registry)
@@ -190,7 +191,8 @@ class ConsentPolicy:
         try:
             self.records.save_snapshot(self.snapshot)
             self.records.append(event)
-        except RecordStoreError:
+        except RecordStoreError as error:
+            self.log.store_failure(error)
             if event.state not in {State.REFUSED, State.WITHDRAWN}:
                 raise
             logger.error("%s", self.records.log_line(event))
@@ -227,9 +229,9 @@ class ConsentPolicy:
         return False
 
     def _warn_of_proxy(self) -> None:
-        logger.warning(
+        self.log.warning(
             "a proxy says that visitors come over https, but the server speaks http, so the consent cookie "
-            'is called %r and is not Secure: set [consent] https = "always" in the registry',
+            "is called '%s' and is not Secure: set [consent] https = \"always\" in the registry",
             self._cookie_names[False],
         )
 
@@ -239,8 +241,8 @@ class ConsentPolicy:
             return True
         try:
             return bool(self.consent_needed(target))
-        except Exception:  # noqa: BLE001 - whatever a site's function raises
-            logger.exception("consent_needed failed: consent is taken to be needed")
+        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+            self.log.failure("consent_needed failed: consent is taken to be needed", error)
             return True
 
 
@@ -288,15 +290,16 @@ def _checked_appearance(directory: str | os.PathLike[str] | None, registry: Regi
     return appearance
 
 
-def _open_records(url: str, keys: list[str]) -> "RecordStore":
+def _open_records(url: str, keys: list[str], log: Log) -> "RecordStore":
     from .records.store import open_store  # noqa: PLC0415 - SQLAlchemy is loaded only where records are kept
 
     store = open_store(url, keys)
     try:
         store.prepare()
-    except RecordStoreError:
+    except RecordStoreError as error:
         # Refusals are honoured without a store, so a site starts without it; each choice tries it again.
-        logger.exception("the record store cannot be reached: until it can, nobody's consent is accepted")
+        told = "the record store cannot be reached: until it can, nobody's consent is accepted: %s"
+        log.warning(told, str(error))
     return store
 
 

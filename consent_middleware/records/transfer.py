@@ -87,7 +87,7 @@ def take_in(
 
 
 def _read(store: RecordStore, line: str, waiting: dict[str, Snapshot]) -> ConsentEvent | None:
-    """The event of a line, with its snapshot saved; a snapshot waits. ValueError if it may not be taken in."""
+    """The event of a line, with its snapshot saved; a snapshot waits. ValueError if it is not taken in."""
     start = line.find(_SNAPSHOT_MARK)
     if start >= 0:
         read = read_json(line[start:].strip(), _SnapshotLine)
