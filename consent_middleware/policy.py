@@ -20,6 +20,7 @@ from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, Rec
 from .memory import CookieMemory
 from .observe import DecisionLog, Inventory, Log, logger
 from .records.event import ConsentEvent, State, uuid7
+from .records.signing import checked_secrets
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
 from .request import KEY, Request
@@ -34,6 +35,8 @@ GPC_PATH = "/.well-known/gpc.json"
 """Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
 
 _SHORT_KEY = 16
+_NO_PART_OF_A_KEY = frozenset(",;'\"")
+"""Seldom meant in CONSENT_SECRET_KEYS: there blanks alone separate keys."""
 _LONGEST_REMEMBERED = 2048
 
 
@@ -106,7 +109,15 @@ class ConsentPolicy:
         The keys default to those in `CONSENT_SECRET_KEYS`, separated by blanks, and the record store to the
         URL in `CONSENT_RECORDS`; without either there are no records.
         """
-        keys = os.environ.get("CONSENT_SECRET_KEYS", "").split() if secret_keys is None else secret_keys
+        variable = os.environ.get("CONSENT_SECRET_KEYS", "") if secret_keys is None else ""
+        if not _NO_PART_OF_A_KEY.isdisjoint(variable):
+            warnings.warn(
+                "CONSENT_SECRET_KEYS holds a comma, a semicolon or a quote, which is taken for a part of a "
+                "key: separate keys by blanks alone, without quotes around each",
+                ConfigurationWarning,
+                stacklevel=2,
+            )
+        keys = variable.split() if secret_keys is None else secret_keys
         url = os.environ.get("CONSENT_RECORDS") if records is None else records
         return cls(read_registry(path), secret_keys=keys, records=url, **options)
 
@@ -261,13 +272,8 @@ _TWO_REGISTRIES = (
 )
 
 
-def _checked_keys(keys: Sequence[str] | str) -> list[str]:
-    keys = [keys] if isinstance(keys, str) else list(keys)
-    if not keys or not all(keys):
-        raise ConfigurationError(
-            "no secret key to sign consent with: give secret_keys, or set CONSENT_SECRET_KEYS "
-            "(consent-middleware keygen makes one)"
-        )
+def _checked_keys(given: Sequence[str] | str) -> list[str]:
+    keys = checked_secrets(given)
     if any(len(key) < _SHORT_KEY for key in keys):
         warnings.warn(
             f"a secret key has fewer than {_SHORT_KEY} characters: whoever guesses it can forge consent",
