@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find consent_middleware -type f -not -name '*.pyc')
 
-.PHONY: demo test lint bench soak crash records-scale clean
+.PHONY: demo test test-lowest lint bench soak crash records-scale clean
 
 demo: .make/installed
 	$(BIN)/python examples/demo.py
@@ -17,6 +17,14 @@ test: .make/installed
 	$(BIN)/coverage run $(BIN)/pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+# The same for every dependency at its lowest version, without browsers, servers, other programs and killed processes.
+LOWEST := .venv-lowest/bin
+test-lowest: export PYTHONSAFEPATH = 1
+test-lowest: .make/lowest
+	$(LOWEST)/pip install -q --disable-pip-version-check --no-deps --force-reinstall .
+	$(LOWEST)/pytest -n auto --dist loadfile -p no:cacheprovider tests/catalogue tests/cli tests/core tests/pages \
+		tests/records tests/registry_file $(wildcard tests/test_*.py) --ignore tests/records/test_crash.py
 
 lint: .make/installed
 	$(BIN)/ruff format --check .
@@ -50,5 +58,13 @@ records-scale: .make/installed
 	$(BIN)/pip install -q --disable-pip-version-check --group test --group quality .
 	@touch $@
 
+.make/lowest: pyproject.toml .ci/lowest.py
+	@mkdir -p .make
+	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python .ci/lowest.py > .make/lowest.txt
+	$(LOWEST)/pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	$(LOWEST)/pip install -q --disable-pip-version-check --constraint .make/lowest.txt --group test .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .make build dist
+	rm -rf $(VENV) .venv-lowest .make build dist

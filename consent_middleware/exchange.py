@@ -20,7 +20,6 @@ from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
 from .core.visitor import Circumstances, VisitorView, view_visitor
 from .errors import RecordStoreError
-from .observe import logger
 from .policy import ConsentPolicy
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
@@ -230,7 +229,7 @@ class Exchange:
         try:
             self._record(change, Source.APP)
         except RecordStoreError:
-            logger.exception("a choice made by the app could not be recorded: it does not hold")
+            self.policy.log.warning("a choice made by the app could not be recorded: it does not hold")
             return False
         return True
 
@@ -290,8 +289,10 @@ class Exchange:
         """
         try:
             return self._looks_for_hidden()
-        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            logger.exception("a request could not be judged: its cookies are hidden from the app")
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure(
+                "a request could not be judged: its cookies are hidden from the app", error
+            )
             self.unjudged = not self.policy.observing
             return self.unjudged
 
@@ -373,15 +374,15 @@ class Exchange:
             leaving, decisions = self._judge(headers)
             leaving, gated = self._gate(status, leaving)
             return self._with_ours(leaving, decisions, gated=gated)
-        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            return self._without_cookies(headers, error)
 
     def trailing(self, headers: list[Header]) -> list[Header]:
         """Header fields that come after the body: judged alike, with nothing added. Never raises."""
         try:
             return self._judge(headers)[0]
-        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            return self._without_cookies(headers, error)
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
@@ -487,11 +488,11 @@ class Exchange:
             return replace(chosen, measured_since=utc_day(self.now))
         return measured_only(self.now, self.compiled.registry.version)
 
-    def _without_cookies(self, headers: list[Header]) -> list[Header]:
+    def _without_cookies(self, headers: list[Header], error: Exception) -> list[Header]:
         if self.policy.observing:
-            logger.exception("a response could not be judged")
+            self.policy.log.failure("a response could not be judged", error)
             return list(headers)
-        logger.exception("a response could not be judged: its cookies are dropped")
+        self.policy.log.failure("a response could not be judged: its cookies are dropped", error)
         kept = [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
         return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
 
@@ -506,8 +507,8 @@ class Exchange:
         if self.policy.on_decision is not None:
             try:
                 decision = _replaced(decision, self.policy.on_decision(decision, self.request.target))
-            except Exception:  # noqa: BLE001 - whatever a site's function raises
-                logger.exception("on_decision failed: its answer is ignored")
+            except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+                self.policy.log.failure("on_decision failed: its answer is ignored", error)
         if decision.action is Action.DROP:
             self.policy.decision_log.note(decision)
         return decision

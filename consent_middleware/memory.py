@@ -20,6 +20,10 @@ from .request import Request
 _MOST_PLACES = 4
 _MOST_NAMES = 2048
 _MOST_VISITORS = 4096
+_LONGEST = 256
+"""Octets of the longest text that is remembered."""
+_MOST_RULES = 32
+"""Of one request, to be remembered together."""
 _WAIT = timedelta(days=1)
 
 
@@ -38,7 +42,10 @@ class CookieMemory:
     def learn(self, name: str, line: str, request: Request) -> None:
         """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""
         tail = line.partition(";")[2]
-        noted = self._lines(name, tail, "" if "ath=" in tail.lower() else request.path)
+        path = "" if "ath=" in tail.lower() else request.path
+        if len(name) + len(tail) + len(path) > _LONGEST:
+            return
+        noted = self._lines(name, tail, path)
         if noted.done:
             return
         noted.done = True
@@ -49,7 +56,7 @@ class CookieMemory:
 
     def places(self, name: str) -> tuple[Place, ...]:
         """Where cookies of this very name were seen to be set, the last first."""
-        return self._learnt(name).places
+        return self._learnt(name).places if len(name) <= _LONGEST else ()
 
     def settle(self, rule: CookieRule) -> None:
         """Take notice that the app sets cookies of a rule, so that their ends are within limits."""
@@ -57,14 +64,15 @@ class CookieMemory:
 
     def has_news(self, rules: frozenset[str], day: date) -> bool:
         """Whether these rules have not been noted together today: every other request is spared the rest."""
-        return not self._noted(rules, day).done
+        return len(rules) > _MOST_RULES or not self._noted(rules, day).done
 
     def note_arrivals(self, came: frozenset[str], allowed: frozenset[str], now: datetime) -> None:
         """Report an allowed rule whose cookies have come for a day without being set by the app in that time.
 
         Nobody can tell their age: a script sets them, or they were stored before the middleware came.
         """
-        self._noted(came, now.date()).done = True
+        if len(came) <= _MOST_RULES:
+            self._noted(came, now.date()).done = True
         for rule in allowed.difference(self._settled):
             if now - self._first_seen.setdefault(rule, now) >= _WAIT:
                 self._settled.add(rule)

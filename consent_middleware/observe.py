@@ -1,7 +1,8 @@
 """What was decided, told to the people who run the site: once each, and never a cookie's value."""
 
 import logging
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -9,6 +10,7 @@ from itertools import count
 
 from .core.enforcement import Decision, Reason
 from .core.reports import Report
+from .errors import RecordStoreError
 
 logger = logging.getLogger("consent_middleware")
 
@@ -23,24 +25,105 @@ _ADVICE = {
     Reason.FORGED: "this is the name of the consent cookie; set it by ConsentPolicy.consent_cookie() alone",
 }
 _LONGEST_NAME = 100
+_LONGEST_PATH = 256
+_LONGEST_WORD = 160
+"""Characters of a name, a host or a reason in one line of the log."""
+_MOST_LINES = 60
+"""Lines of the log in a minute; one more says that there would be more."""
+_MOST_FRAMES = 3
+
+
+class _Minutely:
+    """Counts what happens in a minute of `clock`. Threads share it without a lock, so it may forget a few."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._minute, self._numbers = 0, count(1)
+
+    def next(self) -> int:
+        """The number of what happens now, from 1 in each minute."""
+        try:
+            minute = int(self._clock().timestamp() // 60)
+        except Exception:  # noqa: BLE001 - a site's clock; that it fails must be logged too
+            minute = self._minute
+        if minute != self._minute:
+            self._minute, self._numbers = minute, count(1)
+        return next(self._numbers)
+
+
+class Log:
+    """All that a policy tells the people who run the site, in a bounded number of short lines.
+
+    Lines hold names and reasons: never a value of a cookie, a path, or the message of a foreign exception,
+    which may hold either. Lines of a minute that has had too many are left out.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._lines, self._failures = _Minutely(clock), _Minutely(clock)
+
+    def warning(self, message: str, *words: str) -> bool:
+        """Log a line; whether there was room for it."""
+        return self._write(logging.WARNING, message, *words)
+
+    def failure(self, message: str, error: Exception) -> None:
+        """Log that something failed, with the kind of the error and where it was raised."""
+        # The newest frames alone, without the text of their lines.
+        frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)[
+            -_MOST_FRAMES:
+        ]
+        places = ", ".join(
+            f"{frame.filename[-_LONGEST_PATH // 4 :]}:{frame.lineno} in {frame.name}"
+            for frame in reversed(frames)
+        )
+        self._write(logging.ERROR, f"{message}: %s at %s", type(error).__name__, places)
+
+    def store_failure(self, error: RecordStoreError) -> None:
+        """Log why the record store failed, once a minute: its own words, which hold nothing of a record."""
+        if self._failures.next() == 1:
+            logger.warning("a record of consent could not be stored or read: %s", _printable(str(error)))
+
+    def _write(self, level: int, message: str, *words: str) -> bool:
+        number = self._lines.next()
+        if number <= _MOST_LINES:
+            logger.log(level, message, *map(_printable, words))
+        elif number == _MOST_LINES + 1:
+            logger.warning("there is more to tell: it is left out until the next minute")
+        return number <= _MOST_LINES
+
+
+def _printable(word: str) -> str:
+    """A word on one line, without what controls a terminal, and not too long."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in word[:_LONGEST_WORD])
 
 
 class DecisionLog:
     """Logs each drop once per name and reason."""
 
-    def __init__(self, *, observing: bool) -> None:
+    def __init__(self, log: Log, *, observing: bool) -> None:
+        self._log = log
         self._verb = "would be dropped" if observing else "dropped"
         # Apps can make up names without end: the memory of what was said is bounded.
-        self._say_once = lru_cache(1024)(self._say)
+        self._drops = lru_cache(1024)(_Drop)
 
     def note(self, dropped: Decision) -> None:
         """Take notice of a line that is dropped."""
         purpose = dropped.rule.purpose if dropped.rule else ""
-        self._say_once(dropped.name[:_LONGEST_NAME], dropped.reason, purpose)
+        drop = self._drops(dropped.name[:_LONGEST_NAME], dropped.reason, purpose)
+        if not drop.told:
+            advice = _ADVICE.get(drop.reason, "").format(name=f'"{drop.name}"', purpose=purpose)
+            drop.told = self._log.warning(
+                "Set-Cookie '%s' %s: %s; %s", drop.name, self._verb, drop.reason.value, advice
+            )
 
-    def _say(self, name: str, reason: Reason, purpose: str) -> None:
-        advice = _ADVICE.get(reason, "").format(name=f'"{name}"', purpose=purpose)
-        logger.warning("Set-Cookie %r %s: %s; %s", name, self._verb, reason.value, advice)
+
+class _Drop:
+    """What was dropped and why, and whether that was logged."""
+
+    __slots__ = ("name", "reason", "told")
+
+    def __init__(self, name: str, reason: Reason, purpose: str) -> None:
+        del purpose
+        self.name, self.reason, self.told = name, reason, False
 
 
 _MOST_NAMES = 1000
@@ -82,7 +165,8 @@ class Inventory:
     Threads share it without a lock; a count may be a few behind.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self._undeclared: dict[str, _Counted] = {}
         self._refusing: dict[str, None] = {}
         self._unset: dict[str, None] = {}
@@ -120,13 +204,12 @@ class Inventory:
         if len(self._undeclared) >= _MOST_NAMES:
             self.overlooked += 1
             return None
-        logger.warning(
-            "undeclared cookie %r in requests, first at %r: a script, an older release or another host "
+        self._log.warning(
+            "undeclared cookie '%s' in requests: a script, an older release or another host "
             'stores it; declare it, or set [consent] undeclared_request = "expire"',
             name,
-            path,
         )
-        return self._undeclared.setdefault(name, _Counted(path, now))
+        return self._undeclared.setdefault(name, _Counted(path[:_LONGEST_PATH], now))
 
     def note_reports(self, reports: Iterable[Report], now: datetime) -> None:
         """Count what browsers report. Anybody can send reports: those beyond a rate are lost."""
@@ -139,8 +222,8 @@ class Inventory:
             if self._reports > _MOST_REPORTS or (counted is None and len(self._loaded) >= _MOST_NAMES):
                 return
             if counted is None:
-                logger.warning(
-                    "a page loads from %r (%s) without its visitor's leave: declare it under a vendor's "
+                self._log.warning(
+                    "a page loads from '%s' (%s) without its visitor's leave: declare it under a vendor's "
                     "hosts, or allow it for everybody in [gating] allow",
                     report.host,
                     report.directive,
@@ -151,18 +234,18 @@ class Inventory:
     def note_refusing(self, name: str) -> None:
         """Report a cookie that does not go; once per name."""
         if _is_new(name[:_LONGEST_NAME], self._refusing):
-            logger.warning(
-                "cookie %r refuses to go: declare its domain and path in the registry, or find the script or "
-                "host that sets it again",
+            self._log.warning(
+                "cookie '%s' refuses to go: declare its domain and path in the registry, or find the script "
+                "or host that sets it again",
                 name[:_LONGEST_NAME],
             )
 
     def note_unset(self, rule: str) -> None:
         """Report a rule whose cookies come but are not set; once per rule."""
         if _is_new(rule, self._unset):
-            logger.warning(
-                "cookies of rule %r have come for a day and the app set none: a script stores them, or they "
-                "are older than the middleware, and may outlive their lifetime; set or expire them",
+            self._log.warning(
+                "cookies of rule '%s' have come for a day and the app set none: a script stores them, or "
+                "they are older than the middleware, and may outlive their lifetime; set or expire them",
                 rule,
             )
 

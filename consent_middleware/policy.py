@@ -21,8 +21,9 @@ from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
-from .observe import DecisionLog, Inventory, logger
+from .observe import DecisionLog, Inventory, Log, logger
 from .records.event import ConsentEvent, State
+from .records.signing import checked_secrets
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
 from .request import KEY, Request
@@ -38,6 +39,8 @@ GPC_PATH = "/.well-known/gpc.json"
 
 _SHORT_KEY = 16
 _MODELS = ", ".join(get_args(LawModel))
+_NO_PART_OF_A_KEY = frozenset(",;'\"")
+"""Seldom meant in CONSENT_SECRET_KEYS: there blanks alone separate keys."""
 _LONGEST_REMEMBERED = 2048
 
 
@@ -83,15 +86,16 @@ class ConsentPolicy:
         self.on_decision = options.get("on_decision")
         self._on_choice = options.get("on_choice")
         self.observing = registry.consent.mode == "observe"
-        self.decision_log = DecisionLog(observing=self.observing)
-        self.inventory = Inventory()
+        self.log = Log(self.clock)
+        self.decision_log = DecisionLog(self.log, observing=self.observing)
+        self.inventory = Inventory(self.log)
         self.memory = CookieMemory(self.inventory)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
         self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.appearance = _checked_appearance(pages, registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
-        self.records = _open_records(records, keys) if records else None
+        self.records = _open_records(records, keys, self.log) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Enforcer(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
         self.gate = Gate(registry)
@@ -115,7 +119,15 @@ class ConsentPolicy:
         The keys default to those in `CONSENT_SECRET_KEYS`, separated by blanks, and the record store to the
         URL in `CONSENT_RECORDS`; without either there are no records.
         """
-        keys = os.environ.get("CONSENT_SECRET_KEYS", "").split() if secret_keys is None else secret_keys
+        variable = os.environ.get("CONSENT_SECRET_KEYS", "") if secret_keys is None else ""
+        if not _NO_PART_OF_A_KEY.isdisjoint(variable):
+            warnings.warn(
+                "CONSENT_SECRET_KEYS holds a comma, a semicolon or a quote, which is taken for a part of a "
+                "key: separate keys by blanks alone, without quotes around each",
+                ConfigurationWarning,
+                stacklevel=2,
+            )
+        keys = variable.split() if secret_keys is None else secret_keys
         if options.get("records") is None:
             options["records"] = os.environ.get("CONSENT_RECORDS")
         return cls(read_registry(path), secret_keys=keys, **options)
@@ -193,8 +205,8 @@ class ConsentPolicy:
             return
         try:
             self._on_choice(before, after, target)
-        except Exception:  # noqa: BLE001 - whatever a site's function raises
-            logger.exception("on_choice failed: the choice holds all the same")
+        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+            self.log.failure("on_choice failed: the choice holds all the same", error)
 
     def survey(self, field: str) -> CookieSurvey:
         """What a `Cookie` value holds; remembered, for a visitor's browser sends the same again and again."""
@@ -211,7 +223,8 @@ class ConsentPolicy:
         try:
             self.records.save_snapshot(self.snapshot)
             self.records.append(event)
-        except RecordStoreError:
+        except RecordStoreError as error:
+            self.log.store_failure(error)
             if event.state not in {State.REFUSED, State.WITHDRAWN}:
                 raise
             logger.error("%s", self.records.log_line(event))
@@ -244,9 +257,9 @@ class ConsentPolicy:
         return False
 
     def _warn_of_proxy(self) -> None:
-        logger.warning(
+        self.log.warning(
             "a proxy says that visitors come over https, but the server speaks http, so the consent cookie "
-            'is called %r and is not Secure: set [consent] https = "always" in the registry',
+            "is called '%s' and is not Secure: set [consent] https = \"always\" in the registry",
             self._cookie_names[False],
         )
 
@@ -256,12 +269,12 @@ class ConsentPolicy:
             return self.registry.consent.model
         try:
             model = self._model(target)
-        except Exception:  # noqa: BLE001 - whatever a site's function raises
-            logger.exception("model failed: the request counts as opt-in")
+        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+            self.log.failure("model failed: the request counts as opt-in", error)
             return "opt-in"
         if model in get_args(LawModel):
             return model
-        logger.error("model returned %r, which is none of %s: it counts as opt-in", model, _MODELS)
+        self.log.warning("model returned what is none of %s: the request counts as opt-in", _MODELS)
         return "opt-in"
 
 
@@ -280,13 +293,8 @@ _TWO_REGISTRIES = (
 )
 
 
-def _checked_keys(keys: Sequence[str] | str) -> list[str]:
-    keys = [keys] if isinstance(keys, str) else list(keys)
-    if not keys or not all(keys):
-        raise ConfigurationError(
-            "no secret key to sign consent with: give secret_keys, or set CONSENT_SECRET_KEYS "
-            "(consent-middleware keygen makes one)"
-        )
+def _checked_keys(given: Sequence[str] | str) -> list[str]:
+    keys = checked_secrets(given)
     if any(len(key) < _SHORT_KEY for key in keys):
         warnings.warn(
             f"a secret key has fewer than {_SHORT_KEY} characters: whoever guesses it can forge consent",
@@ -309,15 +317,16 @@ def _checked_appearance(directory: str | os.PathLike[str] | None, registry: Regi
     return appearance
 
 
-def _open_records(url: str, keys: list[str]) -> "RecordStore":
+def _open_records(url: str, keys: list[str], log: Log) -> "RecordStore":
     from .records.store import open_store  # noqa: PLC0415 - SQLAlchemy is loaded only where records are kept
 
     store = open_store(url, keys)
     try:
         store.prepare()
-    except RecordStoreError:
+    except RecordStoreError as error:
         # Refusals are honoured without a store, so a site starts without it; each choice tries it again.
-        logger.exception("the record store cannot be reached: until it can, nobody's consent is accepted")
+        told = "the record store cannot be reached: until it can, nobody's consent is accepted: %s"
+        log.warning(told, str(error))
     return store
 
 

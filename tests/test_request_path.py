@@ -5,7 +5,6 @@ import gc
 import subprocess
 import sys
 import textwrap
-import threading
 import weakref
 
 from consent_middleware.asgi import ConsentMiddleware
@@ -70,38 +69,53 @@ def test_no_io_and_nothing_heavy():
     assert result.returncode == 0, result.stderr
 
 
-def test_no_lock(both_doors, visitors, monkeypatch):
-    """No lock is taken between request and answer, except by logging on the first drop of a name."""
-    taken = []
-    real = threading.RLock, threading.Lock
+# Locks are replaced before anything of ours is imported, so that those made at import are seen too.
+LOCKS = """
+import functools, os, sys, threading, traceback, _thread
+real = {name: getattr(_thread, name) for name in ("allocate_lock", "RLock")}
+taken = []
 
-    def counting(make):
-        def lock():
-            taken.append(make)
-            return make()
+class Watched:
+    def __init__(self, make):
+        self.lock = make()
+    def acquire(self, *args, **kwargs):
+        frame = sys._getframe()
+        while frame is not None:
+            if f"{os.sep}consent_middleware{os.sep}" in frame.f_code.co_filename:
+                taken.append("".join(traceback.format_stack(limit=6)))
+                break
+            frame = frame.f_back
+        return self.lock.acquire(*args, **kwargs)
+    def __enter__(self):
+        self.acquire()
+        return self
+    def __exit__(self, *exception):
+        self.lock.release()
+    def __getattr__(self, name):
+        return getattr(self.lock, name)
 
-        return lock
+threading.Lock = threading._allocate_lock = _thread.allocate_lock = lambda: Watched(real["allocate_lock"])
+threading.RLock = functools.RLock = _thread.RLock = lambda: Watched(real["RLock"])
+"""
 
-    for exchanges in both_doors:
-        exchanges.run_lines("_ga=1", cookie=visitors["some"])
-    monkeypatch.setattr(threading, "RLock", counting(real[0]))
-    monkeypatch.setattr(threading, "Lock", counting(real[1]))
-    frames = []
 
-    def profile(frame, event, arg):
-        if event == "c_call" and getattr(arg, "__name__", "") in {"acquire", "__enter__"}:
-            frames.append(frame.f_code.co_filename)
-
-    policy = both_doors[0].policy
-    for exchanges in both_doors:
-        sys.setprofile(profile)
-        try:
-            exchanges.run_lines(
-                "_ga=1; Max-Age=63072000", "session=1", cookie=visitors["some"], policy=policy
-            )
-        finally:
-            sys.setprofile(None)
-    assert not [name for name in frames if "consent_middleware" in name]
+def test_no_lock():
+    """No lock is taken between request and answer, once the first drop of a name is logged."""
+    check = """
+taken.clear()
+asyncio.run(main())
+assert not taken, taken[0]
+lock, clock = threading.Lock(), policy.clock
+def locking():
+    with lock:
+        return clock()
+policy.clock = locking
+asyncio.run(main())
+assert taken, "a lock that is taken is not seen"
+"""
+    script = LOCKS + textwrap.dedent(PROBE) + check
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_request_leaves_no_cycle(make_policy, visitors):

@@ -32,14 +32,11 @@ class _CannotRun(click.ClickException):
     exit_code = 2
 
 
-class _Period(click.ParamType[Period]):
-    name = "period"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Period:
-        try:
-            return Period.parse(value)
-        except ValueError:
-            self.fail(f'{value!r} is no period; write "5 years" or "18 months"', param, ctx)
+def _period(text: str) -> Period:
+    try:
+        return Period.parse(text)
+    except ValueError:
+        raise click.BadParameter(f'{text!r} is no period; write "5 years" or "18 months"') from None
 
 
 @contextmanager
@@ -266,7 +263,9 @@ def stats(url: str, since: datetime | None, until: datetime | None, by: str, kin
     show_default=True,
     help="The registry whose [records] retention counts.",
 )
-@click.option("--retention", type=_Period(), help='How long records are kept, such as "5 years".')
+@click.option(
+    "--retention", type=_period, metavar="PERIOD", help='How long records are kept, such as "5 years".'
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
 def purge(url: str, registry: str, retention: Period | None, *, dry_run: bool) -> None:
     """Remove the ranges of records sealed longer ago than the retention; their seals stay."""

@@ -56,7 +56,8 @@ def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
     json = path == GPC_PATH or page in _FOR_PROGRAMS or visit.speaks_json
     try:
         response = _response(visit, {"GET": _gpc_support} if path == GPC_PATH else _PAGES.get(page))
-    except RecordStoreError:
+    except RecordStoreError as failure:
+        exchange.policy.log.store_failure(failure)
         error = ServiceUnavailable("The choice could not be recorded, so it was not made. Try again later.")
         response = problem(visit, error, json=json)
     except HTTPException as error:

@@ -7,10 +7,13 @@ has committed; whoever closes the range then waits for those few, while all othe
 Nobody ever waits for the closer.
 """
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 from sqlalchemy import (
     ColumnElement,
@@ -35,6 +38,9 @@ _DRAIN_SECONDS = 60
 # Advisory locks share one space per database; a store takes its corner of it from its own table.
 _SPACE: ColumnElement[int] = literal_column("'consent_events'::regclass::oid::int4")
 _SEALING = -1
+_MOST_PORT = 65_535
+_WRITE = "write sqlite:///consent.db, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+_NO_URL = f"this is no URL of a database; {_WRITE}, with each of @ : / ? # % in the password percent-encoded"
 _MIGRATING = 0x434F4E53454E5453
 
 
@@ -43,17 +49,33 @@ class Database(ABC):
 
     engine: Engine
 
+    def _open(self, url: URL, **options: Any) -> None:
+        # Parameters are tokens and ids: no message repeats them.
+        self.engine = create_engine(url, pool_timeout=_BUSY_SECONDS, hide_parameters=True, **options)
+        given = url.password, url.query.get("password"), url.query.get("sslpassword")
+        self._passwords = [str(password) for password in given if password]
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the store and streams what it reads."""
-        with _reported(), self.engine.connect() as connection:
+        with self._reported(), self.engine.connect() as connection:
             yield self._snapshot(connection)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed at the end, durably."""
-        with _reported(), self.engine.connect() as connection, self._writer(connection).begin():
+        with self._reported(), self.engine.connect() as connection, self._writer(connection).begin():
             yield connection
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = _message(error.orig if isinstance(error, DBAPIError) else error)
+            for password in self._passwords:
+                cause = cause.replace(password, "***")
+            raise RecordStoreError(f"the record store failed: {cause}") from error
 
     @abstractmethod
     def _snapshot(self, connection: Connection) -> Connection: ...
@@ -82,11 +104,13 @@ class Sqlite(Database):
     """An embedded database: write-ahead log, every commit flushed to the disk."""
 
     def __init__(self, url: URL) -> None:
-        if not url.database or url.database == ":memory:" or "mode=memory" in str(url):
-            raise ConfigurationError(f"records: {url} is kept in memory, which proves nothing; name a file")
-        self.engine = create_engine(
-            url, pool_timeout=_BUSY_SECONDS, connect_args=_unless_given(url, timeout=_BUSY_SECONDS)
-        )
+        options = url.query.get("mode"), url.query.get("vfs")
+        if not url.database or ":memory:" in url.database or "memory" in options or "memdb" in options:
+            raise ConfigurationError(
+                "records: a store in memory proves nothing; name a file, as in sqlite:///consent.db"
+            )
+        self._open(url, connect_args=_unless_given(url, timeout=_BUSY_SECONDS))
+        event.listen(self.engine, "do_connect", _make_private)
         event.listen(self.engine, "connect", _connected)
         event.listen(self.engine, "begin", _begin)
 
@@ -105,6 +129,27 @@ class Sqlite(Database):
 
     def alone(self, connection: Connection, *, migrating: bool = False) -> None:
         """A writer is alone already."""
+
+
+def _make_private(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Make the database file with mode 0600 if it is missing; SQLite gives its other files the same mode.
+
+    What keeps a file from being made is left to SQLite to report.
+    """
+    path, _, query = str(arguments[0]).partition("?")
+    if options.get("uri") and path.startswith("file:"):
+        if parse_qs(query).get("mode", ["rwc"]) != ["rwc"]:
+            return
+        path = unquote(path.removeprefix("file:").partition("#")[0])
+        path = path.removeprefix("//localhost") if path.startswith("//localhost/") else path
+    else:
+        path = str(arguments[0])
+    # SQLite follows a link to a file that is not there yet, and exclusive creation does not.
+    file = Path(os.path.realpath(path))
+    with suppress(OSError):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # The umask may have taken from the owner as well.
+        file.chmod(0o600)
 
 
 def _connected(connection: Any, _record: object) -> None:
@@ -128,13 +173,7 @@ class Postgresql(Database):
     def __init__(self, url: URL) -> None:
         # Without these a lost network would hold a visitor's request for many minutes.
         patience = _unless_given(url, connect_timeout=_BUSY_SECONDS, tcp_user_timeout=_NETWORK_MILLISECONDS)
-        self.engine = create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_timeout=_BUSY_SECONDS,
-            isolation_level="READ COMMITTED",
-            connect_args=patience,
-        )
+        self._open(url, pool_pre_ping=True, isolation_level="READ COMMITTED", connect_args=patience)
         self._range = 1
 
     def _snapshot(self, connection: Connection) -> Connection:
@@ -177,17 +216,44 @@ def _patience(seconds: int) -> Any:
 
 
 def connect(url: str) -> Database:
-    """The database at an SQLAlchemy URL; nothing is opened yet. ConfigurationError if none can be there."""
+    """The database at an SQLAlchemy URL; nothing is opened yet. ConfigurationError if none can be there.
+
+    No message repeats the URL, of which any part may be a password that is in the wrong place.
+    """
+    parsed = _parsed(url)
+    if parsed is None:
+        raise ConfigurationError(f"records: {_NO_URL}")
+    name = parsed.get_backend_name()
+    if name not in _KINDS:
+        raise ConfigurationError(f"records: {name} is neither sqlite nor postgresql; {_WRITE}")
+    try:
+        database = _KINDS[name](parsed)
+        database.engine.dialect.create_connect_args(parsed)
+    except ModuleNotFoundError as error:
+        problem = f"{error}; install the extra `postgres`, and write postgresql+psycopg://…"
+    except NoSuchModuleError:
+        problem = f"there is no driver {parsed.drivername}; {_WRITE}"
+    except (ArgumentError, ValueError):
+        problem = _NO_URL
+    else:
+        if not database.engine.dialect.is_async:
+            return database
+        problem = f"the driver {parsed.drivername} is for asyncio; {_WRITE}"
+    # Raised out here, so that what SQLAlchemy said, which may repeat the URL, is not chained to it.
+    raise ConfigurationError(f"records: {problem}")
+
+
+def _parsed(url: str) -> URL | None:
+    """The parts of a URL, None if it is none, or if a part of its password may be taken for another part."""
     try:
         parsed = make_url(url)
-        kind = {"sqlite": Sqlite, "postgresql": Postgresql}.get(parsed.get_backend_name())
-        if kind is None:
-            raise ConfigurationError(f"records: {parsed.get_backend_name()} is neither sqlite nor postgresql")
-        return kind(parsed)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigurationError(f"records: {error}; write sqlite:///consent.db, for example") from error
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(f"records: {error}; install the extra `postgres`") from error
+    except (ArgumentError, ValueError):
+        return None
+    if parsed.get_backend_name() != "postgresql":
+        return parsed
+    ats = str(url).count("@")
+    told_apart = ats == 0 or (ats == 1 and parsed.username is not None)
+    return parsed if told_apart and (parsed.port or 0) <= _MOST_PORT else None
 
 
 def _unless_given(url: URL, **arguments: int) -> dict[str, int]:
@@ -199,10 +265,9 @@ def _open_range(connection: Connection) -> int:
     return number
 
 
-@contextmanager
-def _reported() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise RecordStoreError(f"the record store failed: {cause}") from error
+def _message(error: BaseException | None) -> str:
+    """What a driver says, without the details that PostgreSQL adds: they repeat the row."""
+    return getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+
+
+_KINDS: Mapping[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}

@@ -20,7 +20,7 @@ from ..core.compiled import NOTHING, CompiledRegistry
 from ..core.consent import Consent, Signals, utc_day
 from ..core.permissions import Grounds, permissions_on
 from ..core.visitor import Circumstances, view_visitor
-from .signing import KeyRing
+from .signing import KeyRing, read_json
 
 _HOST = re.compile(r"[a-z0-9._:\[\]-]{1,255}")
 _MARK = '{"consent_record":'
@@ -293,7 +293,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename={"event": "consen
         range_no, *fields, key_id, mac = values
         event = dict(zip(ConsentEvent.__dataclass_fields__, fields, strict=True))
         for name in ("granted", "refused", "signals"):
-            event[name] = msgspec.json.decode(event[name])
+            event[name] = read_json(event[name], tuple[str, ...])
         return cls(event=msgspec.convert(event, ConsentEvent), range_no=range_no, key_id=key_id, mac=mac)
 
     @property
@@ -318,7 +318,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename={"event": "consen
         start = line.find(_MARK)
         if start < 0:
             return None
-        return msgspec.json.decode(line[start:].strip(), type=cls)
+        return read_json(line[start:].strip(), cls)
 
 
 def canonical(values: tuple[Any, ...]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from .event import canonical
-from .signing import KeyRing
+from .signing import KeyRing, read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Seal:
     @classmethod
     def from_json_line(cls, line: str) -> "Seal":
         """Read such a line; ValueError if it is none."""
-        return msgspec.json.decode(line, type=cls)
+        return read_json(line, cls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,46 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
 
 from ..errors import ConfigurationError
 
 _DERIVATION = b"consent_middleware.records/1"
+_HINT = "give secret_keys, or set CONSENT_SECRET_KEYS (consent-middleware keygen makes one)"
+
+T = TypeVar("T")
+
+
+def read_json(text: str, type: type[T]) -> T:
+    """Read what anybody may have written; ValueError if it is not of this type, however deep it is nested."""
+    try:
+        return msgspec.json.decode(text, type=type)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def checked_secrets(keys: object) -> list[str]:
+    """The secret keys that a site gives, newest first. ConfigurationError if they cannot be such."""
+    if keys is None or (isinstance(keys, Sequence) and not keys):
+        raise ConfigurationError(f"no secret key to sign consent with: {_HINT}")
+    given = [keys] if isinstance(keys, str) else keys
+    if not isinstance(given, Sequence) or not all(isinstance(key, str) for key in given):
+        raise ConfigurationError(f"a secret key must be text, and several a list, newest first: {_HINT}")
+    if not all(key.strip() for key in given):
+        raise ConfigurationError(f"a secret key is empty or blank: {_HINT}")
+    if not all(map(_is_encodable, given)):
+        raise ConfigurationError(f"a secret key must be text that UTF-8 can encode: {_HINT}")
+    return list(given)
+
+
+def _is_encodable(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class KeyRing:
@@ -17,11 +53,9 @@ class KeyRing:
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        if isinstance(secrets, str) or not secrets or not all(secrets):
-            raise ConfigurationError(
-                "the record store needs at least one secret key, as a list, newest first"
-            )
-        derived = [hmac.digest(secret.encode(), _DERIVATION, "sha256") for secret in secrets]
+        if isinstance(secrets, str):
+            raise ConfigurationError("the record store takes its secret keys as a list, newest first")
+        derived = [hmac.digest(key.encode(), _DERIVATION, "sha256") for key in checked_secrets(secrets)]
         self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in derived}
         self.signing = next(iter(self._keys))
         """The id of the key that signs."""

@@ -11,6 +11,7 @@ from typing import IO
 import msgspec
 
 from .event import COLUMNS, ConsentEvent, Record
+from .signing import read_json
 from .snapshot import Snapshot
 from .store import RecordStore
 
@@ -51,7 +52,7 @@ class Intake:
     known: int = 0
     """Records that were in the store already."""
     skipped: int = 0
-    """Lines that hold neither a record nor a snapshot, as logs do."""
+    """Lines that hold neither a record nor a snapshot, as logs do, and snapshots that no record named."""
     refused: list[tuple[int, str]] = field(default_factory=list)
     """Number and reason of each line that was not taken in."""
 
@@ -64,14 +65,16 @@ def take_in(
     A record is taken in only with a MAC of one of the store's keys, so that nobody who can write to a log
     can make consent. It is then signed anew, for the range that is open. A line that was taken in before
     changes nothing.
+
+    A snapshot has no MAC: it waits, in memory, for a record with a right one that names its hash.
     """
-    intake, numbered = Intake(), enumerate(lines, 1)
+    intake, waiting, numbered = Intake(), dict[str, Snapshot](), enumerate(lines, 1)
     while batch := list(islice(numbered, _BATCH)):
         found = {}
         for number, line in batch:
             try:
-                event = _read(store, line)
-            except ValueError as error:
+                event = _read(store, line, waiting)
+            except (ValueError, OverflowError) as error:
                 intake.refused.append((number, str(error)))
             else:
                 intake.skipped += event is None and _SNAPSHOT_MARK not in line
@@ -79,18 +82,19 @@ def take_in(
                     found[number] = event
         _store(store, found, intake)
         progress(len(batch))
+    intake.skipped += len(waiting)
     return intake
 
 
-def _read(store: RecordStore, line: str) -> ConsentEvent | None:
-    """The event of a line; a snapshot is saved at once. ValueError if it may not be taken in."""
+def _read(store: RecordStore, line: str, waiting: dict[str, Snapshot]) -> ConsentEvent | None:
+    """The event of a line, with its snapshot saved; a snapshot waits. ValueError if it is not taken in."""
     start = line.find(_SNAPSHOT_MARK)
     if start >= 0:
-        read = msgspec.json.decode(line[start:].strip(), type=_SnapshotLine)
+        read = read_json(line[start:].strip(), _SnapshotLine)
         snapshot = Snapshot.of_body(read.body)
         if snapshot.hash != read.hash:
             raise ValueError("a registry snapshot that does not have its hash")
-        store.save_snapshot(snapshot)
+        waiting[snapshot.hash] = snapshot
         return None
     record = Record.from_json_line(line)
     if record is None:
@@ -98,6 +102,9 @@ def _read(store: RecordStore, line: str) -> ConsentEvent | None:
     verdict = record.verifies(store.keys)
     if not verdict:
         raise ValueError("the key of its MAC is not known" if verdict is None else "its MAC is wrong")
+    shown = waiting.pop(record.event.snapshot, None)
+    if shown is not None:
+        store.save_snapshot(shown)
     if not store.has_snapshot(record.event.snapshot):
         raise ValueError(f"its registry snapshot {record.event.snapshot} is not in the store")
     return record.event

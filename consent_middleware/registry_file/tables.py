@@ -33,11 +33,16 @@ def _pattern(pattern: str) -> Meta:
     return Meta(extra_json_schema={"pattern": f"^({pattern})$"})
 
 
+def _keyed(pattern: str) -> Meta:
+    """How the keys of a table are written, which msgspec 0.21 leaves out of a schema."""
+    return Meta(extra_json_schema={"propertyNames": {"pattern": f"^({pattern})$"}})
+
+
 Id = Annotated[str, _pattern(syntax.ID), Mark(syntax.id)]
 Language = Annotated[str, _pattern(syntax.LANGUAGE), Mark(syntax.language)]
-Text = str | Annotated[dict[Language, str], Meta(min_length=1), _needs("language")]
+Text = str | Annotated[dict[Language, str], Meta(min_length=1), _keyed(syntax.LANGUAGE), _needs("language")]
 Url = Annotated[str, _pattern(syntax.URL), Mark(syntax.url)]
-Link = Url | Annotated[dict[Language, Url], Meta(min_length=1), _needs("language")]
+Link = Url | Annotated[dict[Language, Url], Meta(min_length=1), _keyed(syntax.LANGUAGE), _needs("language")]
 Version = Annotated[int, Meta(ge=1), Mark(_from_one)]
 Period = Annotated[str, _pattern(syntax.PERIOD), Mark(syntax.period)]
 CookiePeriod = Annotated[str, _pattern(syntax.COOKIE_PERIOD), Mark(syntax.cookie_period)]
@@ -218,11 +223,13 @@ class File(Table, frozen=True):
     site: SiteTable = SiteTable()
     consent: ConsentTable = ConsentTable()
     purposes: Annotated[
-        dict[Id, PurposeTable], _says("What cookies are for; without this table there are six standard ones.")
+        dict[Id, PurposeTable],
+        _keyed(syntax.ID),
+        _says("What cookies are for; without this table there are six standard ones."),
     ] = field(default_factory=dict)
-    vendors: Annotated[dict[Id, VendorTable], _says("The parties behind cookies and tags.")] = field(
-        default_factory=dict
-    )
+    vendors: Annotated[
+        dict[Id, VendorTable], _keyed(syntax.ID), _says("The parties behind cookies and tags.")
+    ] = field(default_factory=dict)
     cookies: Annotated[list[CookieTable], _says("The cookies that there are.")] = field(default_factory=list)
     gating: GatingTable = GatingTable()
     records: RecordsTable = RecordsTable()

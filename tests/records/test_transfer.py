@@ -6,12 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from consent_middleware.core.consent import Consent
+from consent_middleware.errors import RecordStoreError
 from consent_middleware.records import audit
 from consent_middleware.records.event import COLUMNS, Act, Offer, Record
 from consent_middleware.records.receipt import receipt
+from consent_middleware.records.seals import Seal
 from consent_middleware.records.signing import KeyRing
+from consent_middleware.records.snapshot import Snapshot
 from consent_middleware.records.transfer import consent_rates, export_csv, export_lines, take_in
 
 
@@ -19,6 +24,14 @@ from consent_middleware.records.transfer import consent_rates, export_csv, expor
 def elsewhere(stores, tmp_path):
     """Another store, empty."""
     return lambda keys: stores(f"sqlite:///{tmp_path}/elsewhere.db", keys)
+
+
+@pytest.fixture
+def sqlite(stores, tmp_path, snapshot):
+    """A store on SQLite alone."""
+    store = stores(f"sqlite:///{tmp_path}/consent.db")
+    store.save_snapshot(snapshot)
+    return store
 
 
 def test_an_export_makes_a_store_again(store, elsewhere, event, keys):
@@ -70,6 +83,100 @@ def test_only_what_was_signed_is_taken_in(store, event, snapshot):
         6: "hash",
     }.items():
         assert reason in reasons[number]
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+MARKS = ('{"consent_record":', '{"consent_snapshot":')
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize(
+    "inside",
+    ["{}", "%s}}", '{"x":%s}}', "null,%s", '"x","more":%s}', '"x","body":%s}', '{"event_id":{"x":%s'],
+)
+def test_no_line_stops_an_import(store, event, mark, inside):
+    """A line nested too deep is refused like any other that is damaged; what follows is taken in."""
+    lines = [f"{mark}{inside.replace('%s', DEEP)}", store.log_line(event())]
+    intake = take_in(store, lines)
+    assert intake.taken == 1
+    assert [number for number, _ in intake.refused] == [1]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_no_time_stops_an_import(sqlite, event, time):
+    """Nor does a time that is outside of the calendar in UTC."""
+    content = json.loads(sqlite.log_line(event()))
+    content["consent_record"]["time"] = time
+    intake = take_in(sqlite, [json.dumps(content), sqlite.log_line(event())])
+    assert (intake.taken, [number for number, _ in intake.refused]) == (1, [1])
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats()
+    | st.text()
+    | st.datetimes().map(str)
+    | st.sampled_from(
+        ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "\ud800", "\0", "given", []]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_value_stops_an_import(sqlite, event, data):
+    """Whatever stands in a field of a record or a snapshot, the line is refused and the next is taken in."""
+    content = json.loads(sqlite.log_line(event()))
+    table = data.draw(st.sampled_from([content, content["consent_record"]]))
+    table[data.draw(st.sampled_from(sorted(table)))] = data.draw(VALUES)
+    snapshot = {"consent_snapshot": data.draw(VALUES), "body": data.draw(VALUES)}
+    intake = take_in(sqlite, [json.dumps(content), json.dumps(snapshot), sqlite.log_line(event())])
+    assert intake.taken == 1
+    assert [number for number, _ in intake.refused] == [1, 2]
+
+
+def test_a_stored_list_nested_too_deep_is_reported(sqlite, event):
+    """The owner of the database can write anything into it; to read it is an error of the store's family."""
+    made = event(granted=(), refused=())
+    sqlite.append(made)
+    with sqlite.database.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER consent_events_no_update")
+        connection.exec_driver_sql("UPDATE consent_events SET granted = ?", (DEEP,))
+    with pytest.raises(RecordStoreError, match="cannot be read"):
+        sqlite.find([made.record_id])
+    assert len(list(audit.verify(sqlite, audit.Verification()))) == 1
+
+
+def test_a_kept_seal_nested_too_deep_is_none():
+    """A line of a file of seals that is none is an error like any other."""
+    with pytest.raises(ValueError, match="nested"):
+        Seal.from_json_line('{"x":' + DEEP + "}")
+
+
+def test_a_snapshot_needs_a_record(store, elsewhere, event, keys):
+    """Anybody can write a snapshot that has its hash: one that no signed record names is not taken in."""
+    store.append(event())
+    shown, record = list(export_lines(store))
+    forged = Snapshot.of_body('{"site":{"name":"Nobody"}}')
+    line = json.dumps({"consent_snapshot": forged.hash, "body": forged.body})
+    other = elsewhere(keys)
+    intake = take_in(other, [line, shown, line.replace("Nobody", "Nobody\0"), record, line])
+    assert (intake.taken, intake.skipped, [number for number, _ in intake.refused]) == (1, 1, [3])
+    assert list(other.snapshots()) == list(store.snapshots())
+
+
+def test_a_record_that_is_refused_brings_no_snapshot(store, elsewhere, event):
+    """Nor is a snapshot taken in for a record whose MAC is wrong or whose key is not known."""
+    store.append(event())
+    lines = list(export_lines(store))
+    other = elsewhere(["another key than those"])
+    intake = take_in(other, [*lines, lines[1].replace("www.example.com", "other.example.com")])
+    assert (intake.taken, intake.skipped, len(intake.refused)) == (0, 1, 2)
+    assert list(other.snapshots()) == []
 
 
 def test_csv(store, event):
