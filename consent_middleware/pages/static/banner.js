@@ -2,8 +2,9 @@
 // Fires a "consent" event on the document with the state as its detail: once known, and after each choice.
 (() => {
   "use strict";
-  const own = document.currentScript;
-  if (!own || window.consentBanner) return;
+  // Not `document.currentScript`, which an element with that name would be; nor is one with our mark the mark.
+  const own = Object.getOwnPropertyDescriptor(Document.prototype, "currentScript").get.call(document);
+  if (!own || window.consentBanner === true) return;
   window.consentBanner = true;
 
   const base = new URL(".", own.src);
@@ -12,7 +13,21 @@
   const here = () => location.pathname + location.search;
   const find = (selector, root = document) => root.querySelector(selector);
   const GATED = "[data-consent],[data-consent-vendor]";
-  const LINKS = ["src", "srcset", "href", "poster"];
+  const HTML = "http://www.w3.org/1999/xhtml";
+  const WAKES = new Map(
+    Object.entries({
+      a: ["href"],
+      area: ["href"],
+      audio: ["src"],
+      embed: ["src"],
+      iframe: ["src"],
+      img: ["src", "srcset"],
+      link: ["href"],
+      source: ["src", "srcset"],
+      track: ["src"],
+      video: ["src", "poster"],
+    }),
+  );
   const REMEMBERED = "consent-offer";
   let state = null;
   let queue = Promise.resolve();
@@ -56,6 +71,30 @@
     );
   }
 
+  // What strangers write on a page may have data attributes, so no address that runs as code is woken.
+  // A drawing is harmless as a picture alone.
+  function isAddress(value, picture) {
+    try {
+      const { protocol, href } = new URL(value, document.baseURI);
+      return /^(https?|blob):$/.test(protocol) || (picture && href.startsWith("data:image/"));
+    } catch {
+      return false;
+    }
+  }
+
+  // The addresses in a srcset (HTML, "parsing a srcset attribute"); a comma may be a part of one.
+  const CANDIDATE = /[ \t\n\f\r,]*([^ \t\n\f\r]*[^ \t\n\f\r,])(?:,+|[^,(]*(?:\([^)]*\)?[^,(]*)*)/g;
+
+  function wakeAttributes(element) {
+    const picture = /^(img|source|video)$/.test(element.localName);
+    for (const name of WAKES.get(element.localName) || []) {
+      const value = element.getAttribute(`data-${name}`);
+      if (value === null) continue;
+      const addresses = name === "srcset" ? Array.from(value.matchAll(CANDIDATE), (found) => found[1]) : [value];
+      if (addresses.every((one) => isAddress(one, picture))) element.setAttribute(name, value);
+    }
+  }
+
   // The same element, put back with its type changed: it keeps its nonce, and no text becomes code here.
   function wakeScript(script) {
     const { parentNode, nextSibling } = script;
@@ -75,15 +114,14 @@
   }
 
   function wake(element) {
-    if (element.localName === "script") {
+    if (element instanceof HTMLScriptElement) {
+      const { src = "" } = element.dataset;
       // One after another, as the page has them: later ones may need earlier ones.
-      queue = queue.then(() => element.isConnected && wakeScript(element));
-    } else {
-      for (const name of LINKS) {
-        const value = element.getAttribute(`data-${name}`);
-        if (value !== null) element.setAttribute(name, value);
-      }
-      if (element.getAttribute("type") === "text/plain") element.removeAttribute("type");
+      if (element.type === "text/plain" && isAddress(src, false))
+        queue = queue.then(() => element.isConnected && wakeScript(element));
+    } else if (element.namespaceURI === HTML) {
+      wakeAttributes(element);
+      if (/^(link|style)$/.test(element.localName) && element.type === "text/plain") element.removeAttribute("type");
       if (element.consentPlaceholder) {
         element.consentPlaceholder.remove();
         element.hidden = false;
