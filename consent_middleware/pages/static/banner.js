@@ -31,6 +31,8 @@
   const REMEMBERED = "consent-offer";
   let state = null;
   let queue = Promise.resolve();
+  let wanted = null;
+  let sending = false;
 
   const address = (page, query = {}) => {
     const url = new URL(page, base);
@@ -233,22 +235,59 @@
     document.dispatchEvent(new CustomEvent("consent", { detail: state }));
   }
 
-  async function choose(event) {
+  function setBusy(busy) {
+    const mark = (element, name) => (busy ? element.setAttribute(name, "true") : element.removeAttribute(name));
+    const banner = find("#consent-banner");
+    mark(banner, "aria-busy");
+    // Off for everybody, but not `disabled`: that takes the focus, and a change of mind would not be heard.
+    for (const button of banner.querySelectorAll("[name=choice]")) mark(button, "aria-disabled");
+  }
+
+  // One at a time, so that each choice knows the one before it. What is pressed meanwhile waits for the answer; of
+  // several the last counts, and what was given up is not acted on.
+  async function send() {
+    let sent, after, failure;
+    do {
+      sent = wanted;
+      failure = null;
+      after = await post(sent.said).catch((error) => (failure = error));
+    } while (wanted.said.choice !== sent.said.choice);
+    if (failure) throw failure;
+    close(sent.said.choice === "accept-all" ? "granted" : "refused");
+    take(after);
+  }
+
+  // The same without script: the server says what is wrong.
+  function sendForm({ form, said }) {
+    const field = document.createElement("input");
+    Object.assign(field, { type: "hidden", name: "choice", value: said.choice });
+    form.append(field);
+    form.submit();
+    field.remove();
+  }
+
+  async function say(said, form = null) {
+    wanted = { said, form };
+    if (sending) return;
+    sending = true;
+    setBusy(true);
+    try {
+      await send();
+    } catch (error) {
+      if (!wanted.form) throw error;
+      sendForm(wanted);
+    } finally {
+      sending = false;
+      setBusy(false);
+    }
+  }
+
+  function choose(event) {
     const form = event.target;
     const button = event.submitter;
     if (!form.closest("#consent-banner") || !button || button.name !== "choice") return;
     event.preventDefault();
-    try {
-      const after = await post({ choice: button.value, offer: form.elements.offer.value });
-      close(button.value === "accept-all" ? "granted" : "refused");
-      take(after);
-    } catch {
-      // The same without script: the server says what is wrong.
-      const field = document.createElement("input");
-      Object.assign(field, { type: "hidden", name: "choice", value: button.value });
-      form.append(field);
-      form.submit();
-    }
+    say({ choice: button.value, offer: form.elements.offer.value }, form);
   }
 
   // Where the registry takes going on to another page of the site for a yes
@@ -260,10 +299,8 @@
     const [visit] = performance.getEntriesByType("navigation");
     const followed = document.referrer && new URL(document.referrer).origin === location.origin;
     if (shown && followed && visit && visit.type === "navigate" && shown.path !== location.pathname) {
-      const after = await post({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
+      await say({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
       sessionStorage.removeItem(REMEMBERED);
-      close("granted");
-      take(after);
     } else {
       const offer = find("[name=offer]", banner).value;
       sessionStorage.setItem(REMEMBERED, JSON.stringify({ offer, path: location.pathname }));
