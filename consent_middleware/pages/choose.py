@@ -28,13 +28,13 @@ def answer(visit: Visit) -> Response:
     if offer is None and post.needs_offer and not (json and visit.caller.is_native()):
         if json:
             raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
-        return preferences.page(visit, note="stale", status=409)
+        return preferences.page(visit, note="stale", status=409, next_page=post.next)
     source = _source(post, offer, json=json)
     fits = exchange.answer(post.answer, source=source, offer=offer, language=visit.language)
     if json:
         return visit.state()
     if not fits:
-        return preferences.page(visit, note="coarsened")
+        return preferences.page(visit, note="coarsened", next_page=post.next)
     return redirect(path_of_this_host(post.next) or visit.presentation.url(), 303)
 
 

@@ -1,6 +1,7 @@
 """The preferences page: every purpose, partner and cookie, with the visitor's answers."""
 
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 from werkzeug import Response
 
@@ -20,10 +21,10 @@ def show(visit: Visit) -> Response:
 
 
 def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = "") -> Response:
-    """The page, with a note on top. `next_page` is where the visitor came from, if not in the address."""
+    """The page, with a note on top. `next_page` is where a form would have led, where the address is silent."""
     exchange = visit.exchange
     made, declared = exchange.standing.consent, visit.declared
-    came_from = path_of_this_host(next_page or visit.arguments.get("next", "")) or ""
+    came_from = _came_from(visit, visit.arguments.get("next", "") or next_page)
     return visit.page(
         "preferences.html",
         status,
@@ -40,6 +41,14 @@ def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = ""
         here=visit.presentation.url(**({"next": came_from} if came_from else {})),
         languages=visit.presentation.languages(),
     )
+
+
+def _came_from(visit: Visit, next_page: str) -> str:
+    """The page of the site to go back to; forms of this page lead to itself, which names it. "" for none."""
+    path, _, query = next_page.partition("?")
+    if path == visit.preferences_path:
+        next_page = dict(parse_qsl(query)).get("next", "")
+    return path_of_this_host(next_page) or ""
 
 
 def _told(visit: Visit) -> str:

@@ -47,6 +47,17 @@ class Visit:
         return MultiDict(parse_qsl(text, keep_blank_values=True))
 
     @property
+    def query(self) -> str:
+        """The query as it came, with its question mark, fit for an address; "" without one."""
+        query = quote(self.request.query_string, safe="/?:@!$&'()*+,;=~%")
+        return f"?{query}" if query else ""
+
+    @property
+    def preferences_path(self) -> str:
+        """Where the preferences page is, whatever the language."""
+        return self.presentation.url().partition("?")[0]
+
+    @property
     def speaks_json(self) -> bool:
         """Whether the body is JSON, or the answer is wanted as such."""
         if self.request.mimetype:
