@@ -7,6 +7,7 @@ from markupsafe import Markup
 from werkzeug import Response
 
 from ..core.consent import NO_SIGNALS, Terms
+from ..core.registry import Basis
 from .declared import Declared
 from .presentation import Presentation
 from .visit import Visit
@@ -43,12 +44,15 @@ def _context(presentation: Presentation) -> dict[str, Any]:
     # The policy says the same to everybody, whatever they chose.
     nobody = Terms(registry).standing([], datetime.now(UTC), NO_SIGNALS)
     declared, site = Declared(registry, wording, nobody), registry.site
+    bases = {purpose.basis for purpose in registry.purposes.values()}
     return {
         "updated": wording.date(site.policy_updated) if site.policy_updated else "",
         "contact": wording.pick(site.contact),
         "lifetime": wording.period(registry.consent.lifetime),
         "refusal_lifetime": wording.period(registry.consent.refusal_lifetime),
         "retention": wording.period(registry.records.retention),
+        "asks": Basis.CONSENT in bases,
+        "exempt": Basis.OBJECTION in bases,
         "purposes": declared.purposes(),
         "vendors": declared.vendors(),
         "data": declared.data(),

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug import Response
 
+from .banner import variant
 from .origin import path_of_this_host
 from .visit import Visit
 
@@ -21,7 +22,7 @@ def show(visit: Visit) -> Response:
 
 
 def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = "") -> Response:
-    """The page, with a note on top. `next_page` is where a form would have led, where the address is silent."""
+    """The page, with a note on top. `next_page` is where a form would have led, if the address is silent."""
     exchange = visit.exchange
     made, declared = exchange.standing.consent, visit.declared
     came_from = _came_from(visit, visit.arguments.get("next", "") or next_page)
@@ -31,6 +32,7 @@ def page(visit: Visit, *, note: str = "", status: int = 200, next_page: str = ""
         note=note,
         state=visit.state_word,
         told=_told(visit),
+        variant=variant(visit),
         signal=visit.honoured_signal,
         purposes=declared.purposes(),
         opened=len(exchange.policy.registry.cookies) <= _OPEN_UP_TO,
@@ -55,9 +57,9 @@ def _told(visit: Visit) -> str:
     """What the visitor chose, when, and until when."""
     standing, wording = visit.exchange.standing, visit.presentation.wording
     if standing.consent is None:
-        return wording.text("preferences.undecided")
+        return wording.text(f"preferences.undecided{variant(visit)}")
     if not standing.decided:
-        return wording.text("preferences.ended")
+        return wording.text(f"preferences.ended{variant(visit)}")
     date = wording.date(standing.consent.decided_at)
     if visit.has_additions:
         return wording.text("preferences.again", date=date)
