@@ -18,7 +18,7 @@ Page = Callable[[Visit], Response]
 
 
 def _to_preferences(visit: Visit) -> Response:
-    return redirect(visit.presentation.url(), 308)
+    return redirect(visit.preferences_path + visit.query, 308)
 
 
 def _gpc_support(visit: Visit) -> Response:

@@ -3,6 +3,7 @@
 from markupsafe import Markup
 from werkzeug import Response
 
+from ..core.registry import Basis
 from .visit import Visit
 
 LAYOUTS = ("sticky", "inline")
@@ -18,6 +19,8 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
     exchange = visit.exchange
     exchange.was_read = True
     view, optional = exchange.view, visit.declared.optional()
+    notice = is_notice(visit)
+    exempt = [] if notice else [id for id in exempt_purposes(visit) if view.permissions.allows(id)]
     ids = {vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}
     return visit.presentation.render(
         "banner.html",
@@ -26,12 +29,33 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
         layout=layout,
         state=visit.state_word,
         signal=visit.honoured_signal,
-        titles=[purpose.title for purpose in optional],
+        notice=notice,
+        titles=[purpose.title for purpose in optional if purpose.id not in exempt],
+        exempt=[purpose.title for purpose in optional if purpose.id in exempt],
         partners=len(ids),
         offer=visit.offer(f"banner-{layout}"),
         here=visit.here if with_script else "",
         with_script=with_script,
     )
+
+
+def is_notice(visit: Visit) -> bool:
+    """Whether nothing is asked: all that the visitor may decide about is on until it is refused."""
+    optional = visit.declared.optional()
+    by_law = visit.exchange.model != "opt-in"
+    return bool(optional) and (by_law or all(purpose.basis is Basis.OBJECTION for purpose in optional))
+
+
+def exempt_purposes(visit: Visit) -> list[str]:
+    """The ids of those that need no consent and may be objected to."""
+    return [purpose.id for purpose in visit.declared.optional() if purpose.basis is Basis.OBJECTION]
+
+
+def variant(visit: Visit) -> str:
+    """The end of the keys of texts that differ with what is on before a choice; "" where nothing is."""
+    if is_notice(visit):
+        return "_notice"
+    return "_mixed" if exempt_purposes(visit) else ""
 
 
 def settings_link(visit: Visit) -> Markup:

@@ -33,7 +33,7 @@ def answer(visit: Visit) -> Response:
     if offer is None and post.needs_offer and not visit.caller.is_native():
         if json:
             raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
-        return preferences.page(visit, note="stale", status=409)
+        return preferences.page(visit, note="stale", status=409, next_page=post.next)
     if post.choice == Choice.ADD and not _adds_something(post, registry):
         return visit.state() if json else redirect(_next_page(visit, post), 303)
     source = _source(post, offer, json=json)
@@ -41,15 +41,14 @@ def answer(visit: Visit) -> Response:
     if json:
         return visit.state()
     if not fits:
-        return preferences.page(visit, note="coarsened")
+        return preferences.page(visit, note="coarsened", next_page=post.next)
     return redirect(_next_page(visit, post), 303)
 
 
 def _next_page(visit: Visit, post: Post) -> str:
     """Where a form leads; the preferences page says there that the choice is saved."""
-    preferences_page = visit.presentation.url()
-    page = path_of_this_host(post.next) or preferences_page
-    if page.partition("?")[0] != preferences_page.partition("?")[0]:
+    page = path_of_this_host(post.next) or visit.presentation.url()
+    if page.partition("?")[0] != visit.preferences_path:
         return page
     return f"{page}{'&' if '?' in page else '?'}{preferences.SAVED}=1"
 

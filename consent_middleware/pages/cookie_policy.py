@@ -7,6 +7,7 @@ from werkzeug import Response
 
 from ..core.compiled import compile_registry
 from ..core.permissions import Grounds, permissions_on
+from ..core.registry import Basis
 from ..core.visitor import VisitorView
 from .declared import Declared
 from .presentation import Presentation
@@ -44,12 +45,15 @@ def _context(presentation: Presentation) -> dict[str, Any]:
     # The policy says the same to everybody, whatever they chose.
     nobody = VisitorView(permissions=permissions_on(compile_registry(registry), Grounds()))
     declared, site = Declared(registry, wording, nobody), registry.site
+    bases = {purpose.basis for purpose in registry.purposes.values()}
     return {
         "updated": wording.date(site.policy_updated) if site.policy_updated else "",
         "contact": wording.pick(site.contact),
         "lifetime": wording.period(registry.consent.lifetime),
         "refusal_lifetime": wording.period(registry.consent.refusal_lifetime),
         "retention": wording.period(registry.records.retention),
+        "asks": Basis.CONSENT in bases,
+        "exempt": Basis.OBJECTION in bases,
         "purposes": declared.purposes(),
         "vendors": declared.vendors(),
         "data": declared.data(),

@@ -1,6 +1,5 @@
 """One request for a consent page, or for a page of the site that shows some of ours."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,12 +7,14 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 from werkzeug import Request, Response
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import MIMEAccept, MultiDict
+from werkzeug.http import parse_accept_header
 
 from ..core.caller import Caller
 from ..exchange import Exchange
 from .answers import JSON
 from .declared import Declared, state_word
+from .language import negotiate, shortened
 from .offer import make_offer
 from .origin import path_of_this_host
 from .presentation import Presentation
@@ -41,11 +42,23 @@ class Visit:
         return MultiDict(parse_qsl(text, keep_blank_values=True))
 
     @property
+    def query(self) -> str:
+        """The query as it came, with its question mark, fit for an address; "" without one."""
+        query = quote(self.request.query_string, safe="/?:@!$&'()*+,;=~%")
+        return f"?{query}" if query else ""
+
+    @property
+    def preferences_path(self) -> str:
+        """Where the preferences page is, whatever the language."""
+        return self.presentation.url().partition("?")[0]
+
+    @property
     def speaks_json(self) -> bool:
         """Whether the body is JSON, or the answer is wanted as such."""
         if self.request.mimetype:
             return self.request.mimetype == JSON
-        return self.request.accept_mimetypes.best_match(["text/html", JSON]) == JSON
+        wanted = parse_accept_header(shortened(self.request.headers.get("Accept", "")), MIMEAccept)
+        return wanted.best_match(["text/html", JSON]) == JSON
 
     @cached_property
     def presentation(self) -> Presentation:
@@ -54,7 +67,7 @@ class Visit:
         languages = policy.registry.site.languages
         asked = self.wanted or self.arguments.get("lang", "")
         asked = asked if asked in languages else ""
-        language = asked or _preferred(self.request.accept_languages.values(), languages) or languages[0]
+        language = asked or negotiate(self.request.headers.get("Accept-Language", ""), languages)
         return Presentation(
             registry=policy.registry,
             appearance=policy.appearance,
@@ -117,16 +130,6 @@ class Visit:
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """A whole page."""
         return Response(self.presentation.render(template, **context), status, mimetype="text/html")
-
-
-def _preferred(accepted: Iterable[str], languages: Sequence[str]) -> str:
-    """The first of `languages` that a visitor understands, best liked first (RFC 4647, section 3.4)."""
-    known = {tag.lower(): tag for tag in reversed(languages)}
-    for wish in accepted:
-        for tag in (wish.lower(), wish.lower().partition("-")[0]):
-            if tag in known:
-                return known[tag]
-    return ""
 
 
 def json_response(content: Any, status: int = 200, mimetype: str = JSON) -> Response:

@@ -7,6 +7,7 @@ from functools import cached_property
 from ..appearance import Wordings
 from ..core.periods import Period
 from ..core.registry import Basis, CookieRule, Registry, Text
+from .language import widened
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Wording:
 
     def pick(self, text: Text) -> str:
         """A text of the registry."""
-        return text.pick(self.language, self.language.partition("-")[0])
+        return text.pick(*widened(self.language))
 
     def date(self, moment: date | datetime) -> str:
         """A day, as people write it. Moments are in UTC."""

@@ -258,6 +258,21 @@ def served():
         stop()
 
 
+@pytest.fixture
+def serve_app():
+    """Serves any WSGI app for one test, and says where."""
+    stops = []
+
+    def serve(app) -> str:
+        port, stop = serve_wsgi(app)
+        stops.append(stop)
+        return f"http://127.0.0.1:{port}"
+
+    yield serve
+    for stop in stops:
+        stop()
+
+
 # Not for the session: while Playwright runs, so does its event loop, and asyncio.run() is refused.
 @pytest.fixture(scope="module")
 def chromium():

@@ -1,7 +1,7 @@
 """`POST /consent/` and `GET /consent/state`, through both doors."""
 
 import json
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -423,3 +423,54 @@ def test_a_choice_in_spite_of_a_signal(visitor):
     made = visitor.post_json({"choice": "accept-all", "offer": visitor.offer}, signal)
     cookie = made.get("set-cookie").partition(";")[0]
     assert visitor.state(signal, cookie=cookie)["purposes"]["advertising"] is True
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("", ""),
+        ("?next=/page", "?next=/page"),
+        ("?lang=fr&next=%2Fpage%3Fa%3D1%26b", "?lang=fr&next=%2Fpage%3Fa%3D1%26b"),
+        ("?next=/page&lang=fr", "?next=/page&lang=fr"),
+        ("?page=1&self=2&next=/a&next=/b&empty=", "?page=1&self=2&next=/a&next=/b&empty="),
+        ("?next=//evil.example", "?next=//evil.example"),
+        ("?\xff\xe9=%ff", "?%FF%E9=%ff"),
+        ('?"<x y>', "?%22%3Cx%20y%3E"),
+    ],
+)
+def test_without_the_slash(exchanges, make_policy, method, query, kept):
+    """The address without its last slash leads to the pages with all that was asked."""
+    policy = make_policy('[site]\nlanguages = ["en", "fr"]\n')
+    answer = exchanges.run(path=f"/consent{query}", method=method, policy=policy, mount="/shop")
+    assert (answer.status, answer.get("location")) == (308, f"/shop/consent/{kept}")
+
+
+@pytest.mark.parametrize(
+    ("said", "query", "back"),
+    [
+        ({"next": "/page?x=1"}, "", "/page?x=1"),
+        ({"next": "/consent/?next=%2Fpage%3Fx%3D1"}, "", "/page?x=1"),
+        ({"next": "/consent/?lang=en&next=%2Fpage"}, "?lang=en", "/page"),
+        ({"next": "/consent/"}, "?next=/page", "/page"),
+        ({"next": "/consent/"}, "", None),
+        ({"next": "//evil.example"}, "", None),
+        ({"next": "/consent/?next=//evil.example"}, "", None),
+        ({}, "", None),
+    ],
+)
+def test_a_stale_page_still_leads_back(visitor, said, query, back):
+    """Who is asked again because the page was old can still go back to where the banner was."""
+    answer = visitor.get(
+        f"/consent/{query}",
+        FORM,
+        SAME,
+        method="POST",
+        body=urlencode({"choice": "accept-all", **said}).encode(),
+    )
+    assert answer.status == 409
+    page = answer.body.decode()
+    assert ("Back to the site" in page) == (back is not None)
+    if back:
+        assert f'<a href="{back}">Back to the site</a>' in page
+        assert f'name="next" value="/consent/?next={quote(back, safe="")}' in page or "lang=en" in page

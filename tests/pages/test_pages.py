@@ -76,6 +76,19 @@ def test_any_octets_in_a_query_are_answered(page_of, path):
     assert answer.status == page_of(path).status
 
 
+@pytest.mark.parametrize("name", ["Accept", "Accept-Language"])
+def test_preferences_are_read_up_to_a_bound(page_of, name):
+    """What is preferred is read as long as browsers make it; a page in 64 KiB of wishes is the ordinary page."""
+    kind = {"Accept": "application/json", "Accept-Language": "fr"}[name]
+    ordinary = page_of("/consent/nothing")
+    long = page_of("/consent/nothing", (name, "a/b," * 16384 + kind))
+    assert (long.status, long.get("content-type"), long.body) == (
+        404,
+        "text/html; charset=utf-8",
+        ordinary.body,
+    )
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_sealed_off(page_of, path):
     """No frame, no foreign script or style, no inline code, no copy in a cache."""
@@ -198,6 +211,8 @@ def test_the_state_on_the_banner(page_of, visitors, who, word, asked):
         ("fr", "en", "en"),
         ("en", "xx", "en"),
         ("*", "", "en"),
+        ("fr;q=0", "", "en"),
+        ("fr-CA, fr;q=0, de;q=0.1", "", "de"),
         ("\x80,;q=x", "", "en"),
     ],
 )

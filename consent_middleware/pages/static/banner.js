@@ -2,8 +2,9 @@
 // Fires a "consent" event on the document with the state as its detail: once known, and after each choice.
 (() => {
   "use strict";
-  const own = document.currentScript;
-  if (!own || window.consentBanner) return;
+  // Not `document.currentScript`, which an element with that name would be; nor is one with our mark the mark.
+  const own = Object.getOwnPropertyDescriptor(Document.prototype, "currentScript").get.call(document);
+  if (!own || window.consentBanner === true) return;
   window.consentBanner = true;
 
   const base = new URL(".", own.src);
@@ -12,10 +13,26 @@
   const here = () => location.pathname + location.search;
   const find = (selector, root = document) => root.querySelector(selector);
   const GATED = "[data-consent],[data-consent-vendor]";
-  const LINKS = ["src", "srcset", "href", "poster"];
+  const HTML = "http://www.w3.org/1999/xhtml";
+  const WAKES = new Map(
+    Object.entries({
+      a: ["href"],
+      area: ["href"],
+      audio: ["src"],
+      embed: ["src"],
+      iframe: ["src"],
+      img: ["src", "srcset"],
+      link: ["href"],
+      source: ["src", "srcset"],
+      track: ["src"],
+      video: ["src", "poster"],
+    }),
+  );
   const REMEMBERED = "consent-offer";
   let state = null;
   let queue = Promise.resolve();
+  let wanted = null;
+  let sending = false;
 
   const address = (page, query = {}) => {
     const url = new URL(page, base);
@@ -56,6 +73,30 @@
     );
   }
 
+  // What strangers write on a page may have data attributes, so no address that runs as code is woken.
+  // A drawing is harmless as a picture alone.
+  function isAddress(value, picture) {
+    try {
+      const { protocol, href } = new URL(value, document.baseURI);
+      return /^(https?|blob):$/.test(protocol) || (picture && href.startsWith("data:image/"));
+    } catch {
+      return false;
+    }
+  }
+
+  // The addresses in a srcset (HTML, "parsing a srcset attribute"); a comma may be a part of one.
+  const CANDIDATE = /[ \t\n\f\r,]*([^ \t\n\f\r]*[^ \t\n\f\r,])(?:,+|[^,(]*(?:\([^)]*\)?[^,(]*)*)/g;
+
+  function wakeAttributes(element) {
+    const picture = /^(img|source|video)$/.test(element.localName);
+    for (const name of WAKES.get(element.localName) || []) {
+      const value = element.getAttribute(`data-${name}`);
+      if (value === null) continue;
+      const addresses = name === "srcset" ? Array.from(value.matchAll(CANDIDATE), (found) => found[1]) : [value];
+      if (addresses.every((one) => isAddress(one, picture))) element.setAttribute(name, value);
+    }
+  }
+
   // The same element, put back with its type changed: it keeps its nonce, and no text becomes code here.
   function wakeScript(script) {
     const { parentNode, nextSibling } = script;
@@ -75,15 +116,14 @@
   }
 
   function wake(element) {
-    if (element.localName === "script") {
+    if (element instanceof HTMLScriptElement) {
+      const { src = "" } = element.dataset;
       // One after another, as the page has them: later ones may need earlier ones.
-      queue = queue.then(() => element.isConnected && wakeScript(element));
-    } else {
-      for (const name of LINKS) {
-        const value = element.getAttribute(`data-${name}`);
-        if (value !== null) element.setAttribute(name, value);
-      }
-      if (element.getAttribute("type") === "text/plain") element.removeAttribute("type");
+      if (element.type === "text/plain" && isAddress(src, false))
+        queue = queue.then(() => element.isConnected && wakeScript(element));
+    } else if (element.namespaceURI === HTML) {
+      wakeAttributes(element);
+      if (/^(link|style)$/.test(element.localName) && element.type === "text/plain") element.removeAttribute("type");
       if (element.consentPlaceholder) {
         element.consentPlaceholder.remove();
         element.hidden = false;
@@ -195,22 +235,59 @@
     document.dispatchEvent(new CustomEvent("consent", { detail: state }));
   }
 
-  async function choose(event) {
+  function setBusy(busy) {
+    const mark = (element, name) => (busy ? element.setAttribute(name, "true") : element.removeAttribute(name));
+    const banner = find("#consent-banner");
+    mark(banner, "aria-busy");
+    // Off for everybody, but not `disabled`: that takes the focus, and a change of mind would not be heard.
+    for (const button of banner.querySelectorAll("[name=choice]")) mark(button, "aria-disabled");
+  }
+
+  // One at a time, so that each choice knows the one before it. What is pressed meanwhile waits for the answer; of
+  // several the last counts, and what was given up is not acted on.
+  async function send() {
+    let sent, after, failure;
+    do {
+      sent = wanted;
+      failure = null;
+      after = await post(sent.said).catch((error) => (failure = error));
+    } while (wanted.said.choice !== sent.said.choice);
+    if (failure) throw failure;
+    close(sent.said.choice === "accept-all" ? "granted" : "refused");
+    take(after);
+  }
+
+  // The same without script: the server says what is wrong.
+  function sendForm({ form, said }) {
+    const field = document.createElement("input");
+    Object.assign(field, { type: "hidden", name: "choice", value: said.choice });
+    form.append(field);
+    form.submit();
+    field.remove();
+  }
+
+  async function say(said, form = null) {
+    wanted = { said, form };
+    if (sending) return;
+    sending = true;
+    setBusy(true);
+    try {
+      await send();
+    } catch (error) {
+      if (!wanted.form) throw error;
+      sendForm(wanted);
+    } finally {
+      sending = false;
+      setBusy(false);
+    }
+  }
+
+  function choose(event) {
     const form = event.target;
     const button = event.submitter;
     if (!form.closest("#consent-banner") || !button || button.name !== "choice") return;
     event.preventDefault();
-    try {
-      const after = await post({ choice: button.value, offer: form.elements.offer.value });
-      close(button.value === "accept-all" ? "granted" : "refused");
-      take(after);
-    } catch {
-      // The same without script: the server says what is wrong.
-      const field = document.createElement("input");
-      Object.assign(field, { type: "hidden", name: "choice", value: button.value });
-      form.append(field);
-      form.submit();
-    }
+    say({ choice: button.value, offer: form.elements.offer.value }, form);
   }
 
   // Where the registry takes going on to another page of the site for a yes
@@ -222,10 +299,8 @@
     const [visit] = performance.getEntriesByType("navigation");
     const followed = document.referrer && new URL(document.referrer).origin === location.origin;
     if (shown && followed && visit && visit.type === "navigate" && shown.path !== location.pathname) {
-      const after = await post({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
+      await say({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
       sessionStorage.removeItem(REMEMBERED);
-      close("granted");
-      take(after);
     } else {
       const offer = find("[name=offer]", banner).value;
       sessionStorage.setItem(REMEMBERED, JSON.stringify({ offer, path: location.pathname }));
