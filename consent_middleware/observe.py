@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import count
 
 from .core.enforcement import Decision, Reason
+from .core.fields import token_start
 from .core.reports import Report
 
 logger = logging.getLogger("consent_middleware")
@@ -32,11 +33,25 @@ class DecisionLog:
         self._verb = "would be dropped" if observing else "dropped"
         # Apps can make up names without end: the memory of what was said is bounded.
         self._say_once = lru_cache(1024)(self._say)
+        self._say_field_once = lru_cache(1024)(self._say_field)
 
     def note(self, dropped: Decision) -> None:
         """Take notice of a line that is dropped."""
         purpose = dropped.rule.purpose if dropped.rule else ""
         self._say_once(dropped.name[:_LONGEST_NAME], dropped.reason, purpose)
+
+    def note_fields(self, names: Iterable[str]) -> None:
+        """Take notice of header fields that are dropped because their names are no tokens."""
+        for name in names:
+            # Behind its first odd character a name can hold a value.
+            self._say_field_once(token_start(name)[:_LONGEST_NAME])
+
+    def _say_field(self, start: str) -> None:
+        logger.warning(
+            "a header field %s: its name, which begins with %r, is no token (RFC 9110, section 5.6.2)",
+            self._verb,
+            start,
+        )
 
     def _say(self, name: str, reason: Reason, purpose: str) -> None:
         advice = _ADVICE.get(reason, "").format(name=f'"{name}"', purpose=purpose)

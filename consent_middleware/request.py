@@ -55,6 +55,7 @@ class Visit(Protocol):
     """The exchange behind a RequestConsent."""
 
     was_read: bool
+    finished: bool
     terms: Terms
 
     @property

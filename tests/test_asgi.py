@@ -62,12 +62,10 @@ def test_trailers_get_nothing_of_ours(policy):
     "message",
     [
         {"type": "http.response.body", "body": b"x", "more_body": True},
-        {"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]},
-        {"type": "http.response.push", "path": "/x", "headers": [(b"cookie", b"_ga=1")]},
         {"type": "http.response.pathsend", "path": "/x"},
         {"type": "http.response.debug", "info": {}},
         {"type": "websocket.close", "code": 1000},
-        {"type": "something.new", "headers": LINES},
+        {"type": "something.new"},
     ],
 )
 def test_other_messages_pass(policy, message):
