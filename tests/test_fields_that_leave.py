@@ -153,9 +153,23 @@ def test_other_fields_that_set_cookies(exchanges, make_policy, registry_text):
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 LATIN = st.characters(max_codepoint=255)
 WORDS = st.sampled_from(
-    ["Set-Cookie", "set-cookie", "SET-COOKIE", "X-Jar", "x-jar", "X", "Date", "Set", "-Cookie", "_ga=1", "session=1"]
+    [
+        "Set-Cookie",
+        "set-cookie",
+        "SET-COOKIE",
+        "X-Jar",
+        "x-jar",
+        "X",
+        "Date",
+        "Set",
+        "-Cookie",
+        "_ga=1",
+        "session=1",
+    ]
 )
-SPACES = st.sampled_from(["", "", "", " ", "\t", "\r\n", "\n", "\r", "\0", ":", ": ", "\xa0", "\x85", "\x0b", ";"])
+SPACES = st.sampled_from(
+    ["", "", "", " ", "\t", "\r\n", "\n", "\r", "\0", ":", ": ", "\xa0", "\x85", "\x0b", ";"]
+)
 NAMES = st.one_of(st.builds("{}{}{}".format, SPACES, WORDS, SPACES), st.text(LATIN, max_size=6), WORDS)
 VALUES = st.one_of(
     st.lists(st.one_of(WORDS, SPACES), max_size=6).map("".join), st.text(LATIN, max_size=12), WORDS
@@ -197,7 +211,9 @@ def test_all_that_leaves_is_sound(both_doors, jar_policy, fields):
     ]
     for exchanges in both_doors:
         answer = exchanges.run(fields, policy=jar_policy)
-        assert all(TOKEN.fullmatch(name) and not re.search("[\r\n\0]", value) for name, value in answer.headers)
+        assert all(
+            TOKEN.fullmatch(name) and not re.search("[\r\n\0]", value) for name, value in answer.headers
+        )
         rest = iter(answer.headers[1:])
         assert all(any(field == left for left in rest) for field in kept)
 
