@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .core.enforcement import Header
-from .exchange import Exchange, mentions
+from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS, RequestConsent
 
@@ -19,10 +19,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
-# Hypercorn takes trailers as a first message and makes response headers of them.
-_WITH_HEADERS = _STARTS | {"http.response.trailers"}
 # What is asked of nearly every request, and nearly always absent.
-_EXPECTED = frozenset({"consent-token", "sec-gpc", "dnt", "x-forwarded-proto"})
+_EXPECTED = frozenset({"consent-token", "sec-gpc", "dnt", "forwarded", "x-forwarded-proto"})
 _EXPECTED_OCTETS = frozenset(name.encode() for name in _EXPECTED)
 _BODY_LIMIT = 64 * 1024
 
@@ -44,15 +42,13 @@ class ConsentMiddleware:
         exchange = Exchange(self.policy, request)
 
         async def send_judged(message: Message) -> None:
-            if message["type"] == "http.response.early_hint" and exchange.gates:
-                links = exchange.early_hints(message["links"])
-                if not links:
-                    return
-                message = {**message, "links": links}
-            elif message["type"] in _WITH_HEADERS:
+            # Whatever its type: trailers, interim answers, and what servers think of next.
+            if message["type"] in _STARTS or "headers" in message or "links" in message:
                 if exchange.is_unsettled:
                     await asyncio.to_thread(exchange.settle)
                 message = self._judged(message, exchange)
+                if message.get("links") == []:
+                    return
             await send(message)
 
         hides = bool(request.cookie) and exchange.hides_cookies()
@@ -66,20 +62,40 @@ class ConsentMiddleware:
             inner["headers"] = [
                 f for f in inner["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
             ]
-        await self.app(inner, receive, send_judged)
+        try:
+            await self.app(inner, receive, send_judged)
+        finally:
+            exchange.finished = True
 
     def _judged(self, message: Message, exchange: Exchange) -> Message:
         """The message with the header fields that may leave: a copy, for the app may hold a constant."""
-        fields = list(message.get("headers") or ())
+        judged = {**message}
+        if "links" in message:
+            judged["links"] = _judged_links(list(message["links"] or ()), exchange)
+        if "headers" in message or message["type"] in _STARTS:
+            judged["headers"] = self._judged_fields(message, exchange)
+        if message.get("subprotocol") is not None:
+            judged["subprotocol"] = exchange.subprotocol(message["subprotocol"])
+        return judged
+
+    def _judged_fields(self, message: Message, exchange: Exchange) -> list[tuple[Any, ...]]:
+        fields, starts = as_pairs(message.get("headers")), message["type"] in _STARTS
         if exchange.adds_nothing and not mentions(fields, self._signs, b"\0"):
-            exchange.started = True
-            return {**message, "headers": fields}
+            exchange.started |= starts
+            return fields
         texts = _texts(fields)
-        if message["type"] in _STARTS:
-            leaving = exchange.outgoing(message.get("status", 101), texts)
-        else:
-            leaving = exchange.trailing(texts)
-        return {**message, "headers": _octets(leaving, {name for name, _ in texts})}
+        leaving = exchange.outgoing(message.get("status", 101), texts) if starts else exchange.trailing(texts)
+        if exchange.policy.observing and leaving == texts:
+            return fields
+        return [*_octets(leaving, {name for name, _ in texts})]
+
+
+def _judged_links(links: list[Any], exchange: Exchange) -> list[Any]:
+    """The links of early hints (RFC 8297), each the value of a `Link` field, that may leave."""
+    if exchange.policy.observing:
+        return links
+    leaving = exchange.trailing([("Link", as_text(link)) for link in links])
+    return [value.encode("latin-1", "replace") for _, value in leaving]
 
 
 class AsgiRequest:
@@ -152,19 +168,15 @@ def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
 def _octets(leaving: list[Header], theirs: set[str]) -> list[tuple[bytes, bytes]]:
     """Back to octets: names of ours in lower case (ASGI, response start), the app's as they were."""
     named = ((name if name in theirs else name.lower(), value) for name, value in leaving)
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named]
+    # No cookie is left by now that octets cannot say; what else an app got wrong shall not end in an error.
+    return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in named]
 
 
-def _texts(fields: list[tuple[bytes, bytes]]) -> list[Header]:
+def _texts(fields: list[tuple[Any, ...]]) -> list[Header]:
     try:
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-    except AttributeError:
-        # Text where octets belong: a mistake of the app that must not let a cookie slip by.
-        return [(_text(name), _text(value)) for name, value in fields]
-
-
-def _text(octets: Any) -> str:
-    return str(octets, "latin-1") if isinstance(octets, bytes | bytearray | memoryview) else str(octets)
+    except (AttributeError, ValueError):
+        return as_texts(fields)
 
 
 async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:

@@ -4,6 +4,7 @@ An ordinary request asks nothing of it: no choice is read before the app reads i
 cookie, or the request carries one that the visitor decides about.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from .core.caller import Caller
 from .core.compiled import NOTHING
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
 from .core.enforcement import Action, CookieSurvey, Decision, Header, Moment, Reason, is_field_text
+from .core.fields import TOKEN, before_control, is_token
 from .core.gating import Recipient
 from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
 from .core.registry import CookieRule, LawModel
@@ -25,6 +27,12 @@ from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
+# Fields as `mentions` writes them: each name and value ended by NUL, which neither holds.
+_PLAIN_FIELDS = rf"(?:{TOKEN}\0[^\0\r\n]*+\0)*+"
+_ARE_PLAIN: dict[Any, re.Pattern[Any]] = {
+    "\0": re.compile(_PLAIN_FIELDS),
+    b"\0": re.compile(_PLAIN_FIELDS.encode()),
+}
 _DATE_SKEW = 60
 
 
@@ -72,6 +80,8 @@ class Exchange:
     started = False
     """Whether the response has started, so that no choice can reach the visitor any more."""
     _unrecorded: tuple["Change", ...] = ()
+    finished = False
+    """Whether the app is done: whoever asks with what is left of this exchange begins another one."""
     unjudged = False
     """Whether we failed to judge the request's cookies."""
     shows_leftovers = False
@@ -346,9 +356,9 @@ class Exchange:
             return NOTHING
         return gate.hidden_request_headers(self.view.permissions)
 
-    def early_hints(self, links: Iterable[bytes]) -> list[bytes]:
-        """The links of a 103 answer without those towards third parties that this visitor refuses."""
-        return self.policy.gate.early_hint_links(links, self._recipient())
+    def status_line(self, status: object) -> str:
+        """The code and reason as they may leave: what follows a control character could be a field."""
+        return as_text(status) if self.policy.observing else before_control(as_text(status))
 
     @property
     def gates(self) -> bool:
@@ -377,10 +387,22 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             return self._without_cookies(headers, error)
 
+    def subprotocol(self, subprotocol: object) -> str | None:
+        """The subprotocol that a websocket is accepted with, a field's value: None for what is no token.
+
+        No browser can have asked for such a one (RFC 6455, section 4.1).
+        """
+        text = as_text(subprotocol)
+        return text if self.policy.observing or is_token(text) else None
+
     def trailing(self, headers: list[Header]) -> list[Header]:
-        """Header fields that come after the body: judged alike, with nothing added. Never raises."""
+        """Header fields apart from the head: trailers and interim answers. Judged alike, with nothing added.
+
+        Never raises.
+        """
         try:
-            return self._judge(headers)[0]
+            leaving, _ = self._judge(headers)
+            return list(self.policy.gate.other_headers(leaving, self._recipient())) if self.gates else leaving
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             return self._without_cookies(headers, error)
 
@@ -388,6 +410,8 @@ class Exchange:
         now = self.policy.clock()
         moment = Moment(self.view, now, _dates_hold(headers, now))
         leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
+        if len(leaving) < len(headers):
+            self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
         return (list(headers) if self.policy.observing else leaving), decisions
 
     def _gate(self, status: int, leaving: list[Header]) -> tuple[list[Header], bool]:
@@ -493,7 +517,9 @@ class Exchange:
             self.policy.log.failure("a response could not be judged", error)
             return list(headers)
         self.policy.log.failure("a response could not be judged: its cookies are dropped", error)
-        kept = [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
+        enforcer = self.policy.enforcer
+        ungoverned = [(n, v) for n, v in headers if n.strip().lower() not in enforcer.governed]
+        kept = [field for n, v in ungoverned for field in enforcer.sendable(n, v)]
         return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
 
     def _depends(self, decision: Decision) -> bool:
@@ -514,14 +540,35 @@ class Exchange:
         return decision
 
 
+def as_pairs(headers: Iterable[Iterable[Any]] | None) -> list[tuple[Any, ...]]:
+    """The fields as an app gives them, once and for all: some are iterators, which one look would eat."""
+    return [tuple(field) for field in headers or ()]
+
+
+def as_texts(fields: list[tuple[Any, ...]]) -> list[Header]:
+    """The fields of `as_pairs` as exact text, so that what is judged is what leaves; what is no pair goes."""
+    return [(as_text(field[0]), as_text(field[1])) for field in fields if len(field) == 2]
+
+
+def as_text(value: object) -> str:
+    """The octets of a field as text, of whatever type they come: a wrong type lets no cookie slip by."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return str(value, "latin-1") if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
 def mentions(fields: list[tuple[Text, Text]], signs: Iterable[Text], divider: Text) -> bool:
     """Whether any of `signs`, in lower case, stands in the header fields: a quick look for both doors.
 
-    In doubt, as with fields of another type, the answer is yes.
+    `divider` is NUL. In doubt the answer is yes: with names that are no tokens, with line breaks, and with
+    fields of another type.
     """
     try:
-        everything = divider.join([divider.join(field) for field in fields]).lower()
-    except TypeError:
+        pieces = [name + divider + value + divider for name, value in fields]
+        everything = divider[:0].join(pieces).lower()
+    except (TypeError, ValueError):
+        return True
+    if everything.count(divider) != 2 * len(fields) or not _ARE_PLAIN[divider].fullmatch(everything):
         return True
     return any(sign in everything for sign in signs)
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import count
 
 from .core.enforcement import Decision, Reason
+from .core.fields import token_start
 from .core.reports import Report
 from .errors import RecordStoreError
 
@@ -104,6 +105,7 @@ class DecisionLog:
         self._verb = "would be dropped" if observing else "dropped"
         # Apps can make up names without end: the memory of what was said is bounded.
         self._drops = lru_cache(1024)(_Drop)
+        self._fields = lru_cache(1024)(_Field)
 
     def note(self, dropped: Decision) -> None:
         """Take notice of a line that is dropped."""
@@ -115,6 +117,18 @@ class DecisionLog:
                 "Set-Cookie '%s' %s: %s; %s", drop.name, self._verb, drop.reason.value, advice
             )
 
+    def note_fields(self, names: Iterable[str]) -> None:
+        """Take notice of header fields that are dropped because their names are no tokens."""
+        for name in names:
+            # Behind its first odd character a name can hold a value.
+            field = self._fields(token_start(name)[:_LONGEST_NAME])
+            if not field.told:
+                field.told = self._log.warning(
+                    "a header field %s: its name, which begins with '%s', is no token (RFC 9110, section 5.6.2)",
+                    self._verb,
+                    field.start,
+                )
+
 
 class _Drop:
     """What was dropped and why, and whether that was logged."""
@@ -124,6 +138,15 @@ class _Drop:
     def __init__(self, name: str, reason: Reason, purpose: str) -> None:
         del purpose
         self.name, self.reason, self.told = name, reason, False
+
+
+class _Field:
+    """How the name of a dropped header field begins, and whether that was logged."""
+
+    __slots__ = ("start", "told")
+
+    def __init__(self, start: str) -> None:
+        self.start, self.told = start, False
 
 
 _MOST_NAMES = 1000

@@ -14,6 +14,7 @@ from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
 from .core.enforcement import CookieSurvey, Decision, Enforcer
+from .core.fields import forwarded_proto
 from .core.gating import Gate
 from .core.permissions import permissions_on
 from .core.registry import LawModel, Registry
@@ -237,12 +238,12 @@ class ConsentPolicy:
         return path == GPC_PATH and settings.gpc == "refuse"
 
     def is_nested(self, target: Target) -> bool:
-        """Whether an outer copy of the middleware judges this request already.
+        """Whether an outer copy of the middleware is judging this request.
 
         ConfigurationError if that one has another registry: the two would undo each other's work.
         """
         outer = target.get(KEY)
-        if outer is None:
+        if outer is None or outer.visit.finished:
             return False
         if outer.registry is not self.registry and outer.registry != self.registry:
             raise ConfigurationError(_TWO_REGISTRIES)
@@ -252,7 +253,9 @@ class ConsentPolicy:
         """Whether the visitor's browser speaks https, as far as we can know."""
         if request.secure or self.registry.consent.https == "always":
             return True
-        if request.field("x-forwarded-proto").lower() == "https":
+        # The first of several says how the visitor came; the others, how proxies reach each other.
+        proto = request.field("x-forwarded-proto").partition(",")[0].strip().lower()
+        if {proto, forwarded_proto(request.field("forwarded"))} & {"https", "wss"}:
             self._tell_of_proxy()
         return False
 

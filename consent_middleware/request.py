@@ -58,6 +58,7 @@ class Visit(Protocol):
 
     was_read: bool
     compiled: CompiledRegistry
+    finished: bool
 
     @property
     def view(self) -> VisitorView:

@@ -62,18 +62,104 @@ def test_trailers_get_nothing_of_ours(policy):
     "message",
     [
         {"type": "http.response.body", "body": b"x", "more_body": True},
-        {"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]},
-        {"type": "http.response.push", "path": "/x", "headers": [(b"cookie", b"_ga=1")]},
         {"type": "http.response.pathsend", "path": "/x"},
         {"type": "http.response.debug", "info": {}},
         {"type": "websocket.close", "code": 1000},
-        {"type": "something.new", "headers": LINES},
+        {"type": "something.new"},
     ],
 )
 def test_other_messages_pass(policy, message):
     """What carries no response headers passes as the very object that it was."""
     (sent,) = run(policy, saying(message))
     assert sent is message
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["http.response.push", "http.response.informational", "http.response.trailers", "something.new"],
+)
+def test_any_message_with_headers(policy, kind):
+    """A message of any type that carries header fields loses what may not leave, and gains nothing."""
+    fields = [*LINES, (b"Set-Cookie:", b"_ga=1"), (b"x", b"a\r\nset-cookie: _ga=1"), (b"x", b"y")]
+    (sent,) = run(policy, saying({"type": kind, "headers": fields}))
+    assert sent == {"type": kind, "headers": [(b"set-cookie", b"session=1"), (b"x", b"y")]}
+    (sent,) = run(policy, saying({"type": kind, "headers": fields[4:]}))
+    assert sent == {"type": kind, "headers": fields[4:]}
+
+
+def test_an_interim_answer_starts_nothing(policy):
+    """After a 1xx answer a choice can still be made, until the answer itself starts."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.informational", "status": 103, "headers": [(b"x", b"y")]})
+        get_consent(scope).grant("analytics")
+        await send({"type": "http.response.start", "status": 200, "headers": LINES})
+
+    sent = run(policy, app, scope={"method": "POST"})
+    assert [value for name, value in sent[1]["headers"]][:2] == [b"_ga=1", b"session=1"]
+
+
+TAGS = """
+[gating]
+mode = "enforce"
+[vendors.tags]
+name = "Tags"
+purposes = ["analytics"]
+hosts = ["tags.example.org"]
+"""
+
+
+def test_links_outside_of_the_start(make_policy, registry_text):
+    """Links to refused vendors go from trailers and interim answers too: Hypercorn makes a start of trailers."""
+    policy = make_policy(registry_text + TAGS)
+    fields = [
+        (b"link", b"<https://tags.example.org/t.js>; rel=preload"),
+        (b"link", b"</own.css>; rel=preload"),
+    ]
+    for kind in ("http.response.trailers", "http.response.informational"):
+        (sent,) = run(policy, saying({"type": kind, "headers": iter(fields)}))
+        assert sent["headers"] == fields[1:]
+
+
+@pytest.mark.parametrize("several", [list, tuple, iter])
+def test_early_hints_are_one_field_each(policy, several):
+    """A link with a line break sends nothing but a link, also where third parties are not gated."""
+    links = [b"</a>; rel=preload", b"</b>\r\nSet-Cookie: _ga=1", "</c>\nX: y", bytearray(b"</d>\xe9")]
+    sent = run(policy, saying({"type": "http.response.early_hint", "links": several(links)}))
+    assert sent == [{"type": "http.response.early_hint", "links": [links[0], b"</c> X: y", b"</d>\xe9"]}]
+    assert run(policy, saying({"type": "http.response.early_hint", "links": several(links[1:2])})) == []
+
+
+def test_early_hints_while_observing(make_policy, registry_text):
+    """In observe mode they leave as they are."""
+    policy = make_policy(registry_text + TAGS + '\n[consent]\nmode = "observe"\n')
+    links = ["</a>\n", b"<https://tags.example.org>; rel=preconnect"]
+    (sent,) = run(policy, saying({"type": "http.response.early_hint", "links": iter(links)}))
+    assert sent["links"] == links
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "left"),
+    [("chat", "chat"), (None, None), ("chat\r\nSet-Cookie: _ga=1", None), ("a b", None), ("", None)],
+)
+def test_subprotocols(policy, subprotocol, left):
+    """The subprotocol of a websocket is the value of a field: what is no token does not leave."""
+    message = {"type": "websocket.accept", "subprotocol": subprotocol}
+    (sent,) = run(policy, saying(message), scope={"type": "websocket", "scheme": "wss"})
+    assert sent == {**message, "headers": [], "subprotocol": left}
+
+
+def test_a_scope_kept_by_the_app(policy):
+    """What an app keeps of a finished exchange opens no way past the judging."""
+    kept = []
+
+    async def app(scope, receive, send):
+        kept.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": LINES})
+
+    for _ in range(2):
+        (sent,) = run(policy, app, scope=kept[0] if kept else {})
+        assert [value for name, value in sent["headers"] if name == b"set-cookie"] == [b"session=1"]
 
 
 def test_the_apps_objects_stay(policy):

@@ -537,3 +537,31 @@ def test_a_failure_of_ours_while_observing_changes_nothing(exchanges, make_polic
     answer = exchanges.run_lines("session=1", "_ga=1", cookie="_ga=1; session=2", policy=policy)
     assert (answer.cookies(), answer.seen["cookie"]) == (["session=1", "_ga=1"], "_ga=1; session=2")
     assert answer.get("vary") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "warns"),
+    [
+        (("X-Forwarded-Proto", "https"), True),
+        (("X-Forwarded-Proto", "HTTPS, http"), True),
+        (("X-Forwarded-Proto", " https ,http,http"), True),
+        (("X-Forwarded-Proto", "wss"), True),
+        (("X-Forwarded-Proto", "http, https"), False),
+        (("X-Forwarded-Proto", "http"), False),
+        (("Forwarded", "proto=https"), True),
+        (("Forwarded", 'for="[2001:db8::1]:80";Proto="HTTPS", proto=http'), True),
+        (("Forwarded", "for=192.0.2.43, for=198.51.100.17;proto=https"), True),
+        (("Forwarded", "proto=http, proto=https"), False),
+        (("Forwarded", 'for="x;proto=https"'), False),
+    ],
+)
+def test_a_proxy_that_says_https(exchanges, make_policy, caplog, field, warns):
+    """A proxy that speaks https with visitors, and http with us, is told of once, with what to do."""
+    policy = make_policy()
+    for _ in range(3):
+        exchanges.run_lines("_ga=1", fields=[field], secure=False, policy=policy)
+    lines = [record.getMessage() for record in caplog.records if "proxy" in record.getMessage()]
+    assert len(lines) == warns
+    assert all('set [consent] https = "always"' in line for line in lines)
+    exchanges.run_lines("_ga=1", fields=[field], secure=True, policy=policy)
+    assert len([record for record in caplog.records if "proxy" in record.getMessage()]) == warns

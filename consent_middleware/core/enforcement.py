@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .compiled import CompiledRegistry
+from .fields import is_token
 from .periods import Period
 from .registry import CookieRule, Purpose
 from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
@@ -110,6 +111,7 @@ class Moment(NamedTuple):
 
 
 _STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
+_BREAK = re.compile("[\r\n\0]")
 _UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
@@ -137,9 +139,8 @@ class Enforcer:
             {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
         )
         """Names of the header fields that set cookies, in lower case."""
-        self.signs = ("\n", "\r", *self.governed)
-        """What makes the fields of a response worth a closer look, wherever it stands: servers trim blanks
-        around names, and some send line breaks as they are."""
+        self.signs = tuple(self.governed)
+        """What makes the fields of a response worth a closer look, wherever it stands."""
         self.optional = tuple(
             (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
         )
@@ -242,22 +243,35 @@ class Enforcer:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
         `review` sees each decision and says which one holds. Returns the fields that leave and the
-        decisions on those that were judged.
+        decisions on those that were judged. What is no field never leaves: see `sendable`.
         """
         leaving: list[Header] = []
         decisions: list[Decision] = []
         for name, value in headers:
             if name.strip().lower() not in self.governed:
-                if not _smuggles(name, value):
-                    leaving.append((name, value))
+                leaving.extend(self.sendable(name, value))
                 continue
-            judged = self.decide(value, moment)
+            # A padded name is an attempt at a governed field that some servers trim and others send.
+            judged = self.decide(value, moment) if is_token(name) else _malformed(value)
             decision = review(judged)
             decisions.append(decision)
             text = decision.leaving
-            if text is not None and (decision is judged or is_field_text(text)):
+            if text is not None and is_token(name) and (decision is judged or is_field_text(text)):
                 leaving.append((name, text))
         return leaving, decisions
+
+    def sendable(self, name: str, value: str) -> tuple[Header, ...]:
+        """A field that is not governed as it can leave, or nothing: servers differ in what they check.
+
+        A name that is no token could end in the middle (RFC 9110, section 5.1). CR, LF and NUL in a value
+        become blanks (ditto, section 5.5); with a governed name behind them the field is given up.
+        """
+        if not is_token(name):
+            return ()
+        if _BREAK.search(value) is None:
+            return ((name, value),)
+        lower = value.lower()
+        return () if any(sign in lower for sign in self.signs) else ((name, _BREAK.sub(" ", value)),)
 
     def survey(self, field: str) -> "CookieSurvey":
         """What a request's `Cookie` value holds, whoever the visitor is."""
@@ -397,7 +411,5 @@ def is_field_text(text: str) -> bool:
     return _UNSAFE_FIELD.search(text) is None
 
 
-def _smuggles(name: str, value: str) -> bool:
-    """Whether a field of another name carries a line break and a Set-Cookie behind it."""
-    field = f"{name}:{value}"
-    return ("\n" in field or "\r" in field) and "set-cookie" in field.lower()
+def _malformed(line: str) -> Decision:
+    return _drop(read_set_cookie(line), Reason.MALFORMED, None)

@@ -1,10 +1,45 @@
-"""Reading of header fields that are lists: Link (RFC 8288) and structured fields (RFC 9651).
+"""Header fields: what can stand in one at all (RFC 9110, section 5), and reading of those that are lists.
 
-What is kept of a field is kept as it was written, so these readers return slices of the text.
+These are Link (RFC 8288), Forwarded (RFC 7239) and structured fields (RFC 9651). What is kept of a field is
+kept as it was written, so their readers return slices of the text.
 """
 
 import re
 from collections.abc import Callable
+
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - of syntax, not of access
+"""A token (RFC 9110, section 5.6.2), which every name of a field is."""
+_TOKEN = re.compile(TOKEN)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be the name of a field."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def token_start(text: str) -> str:
+    """As much of a text as is a token."""
+    match = _TOKEN.match(text)
+    return match[0] if match else ""
+
+
+def before_control(text: str) -> str:
+    """A text up to its first control character but HTAB: a status line holds none (RFC 9112, section 4)."""
+    return text if text.isprintable() else _CONTROL.split(text, maxsplit=1)[0]
+
+
+_FORWARDED_PAIR = re.compile(rf'(?:\A|[;,])[ \t]*+({TOKEN})=({TOKEN}|"(?:[^"\\]|\\.)*+")')
+
+
+def forwarded_proto(value: str) -> str:
+    """By which scheme the visitor came, in lower case, as the first proxy that tells has it; "" if none does.
+
+    That is the value of a `Forwarded` field (RFC 7239, section 5.4).
+    """
+    pairs = ((name.lower(), text) for name, text in _FORWARDED_PAIR.findall(value))
+    return next((_unquoted(text).lower() for name, text in pairs if name == "proto"), "")
+
 
 _MEMBER = r'(?:[^,"<]++|"(?:[^"\\]|\\.)*+"|<[^<>]*+>)*+'
 _LIST = re.compile(rf"{_MEMBER}(?:,{_MEMBER})*+", re.DOTALL)

@@ -178,22 +178,26 @@ class Gate:
             return _with(
                 headers, "Content-Security-Policy-Report-Only", f"{opening.policy}; report-uri {address}"
             )
-        passage = _Passage(opening, recipient)
-        judged = self._judged(headers, passage)
-        judged = _combined(judged, "report-to", passage.report_to)
-        judged = _combined(judged, "nel", passage.nel)
+        judged = self._permitted(headers, opening, recipient)
         if not document:
             return judged
         judged = self._device_answers(judged, recipient)
         return _with(judged, "Content-Security-Policy", opening.policy)
 
-    def early_hint_links(self, links: Iterable[bytes], recipient: Recipient) -> list[bytes]:
-        """The Link values of a 103 answer (RFC 8297) without hints towards what is not open."""
+    def other_headers(self, headers: Headers, recipient: Recipient) -> Headers:
+        """Fields apart from the head of the answer: trailers, and interim answers such as 103 (RFC 8297).
+
+        Judged alike, with nothing added: they make no document.
+        """
         if self.mode != "enforce":
-            return list(links)
-        passage = _Passage(self._opening_for(recipient.permissions), recipient)
-        kept = (passage.link(link.decode("latin-1")) for link in links)
-        return [link.encode("latin-1") for link in kept if link is not None]
+            return headers
+        return self._permitted(headers, self._opening_for(recipient.permissions), recipient)
+
+    def _permitted(self, headers: Headers, opening: _Opening, recipient: Recipient) -> Headers:
+        passage = _Passage(opening, recipient)
+        judged = self._judged(headers, passage)
+        judged = _combined(judged, "report-to", passage.report_to)
+        return _combined(judged, "nel", passage.nel)
 
     def hidden_request_headers(self, permissions: Permissions) -> frozenset[str]:
         """The request headers, in lower case, that the app is not to see."""

@@ -138,7 +138,7 @@ class TestThePolicyOfAVisitor:
             assert gate.response_headers(200, headers, NOBODY) is headers
             assert not gate.governs(200, headers)
             assert gate.hidden_request_headers(NOBODY.permissions) == frozenset()
-            assert gate.early_hint_links([b"<https://x.example/>; rel=preload"], NOBODY)
+            assert gate.other_headers(headers, NOBODY) is headers
 
     def test_off_changes_nothing(self):
         """With gating off the very same headers come back."""
@@ -350,9 +350,12 @@ class TestHints:
 
     def test_early_hints(self):
         """A 103 answer loses the same hints as the final one."""
-        links = [b"<https://js.counter.example/>; rel=preload", b"</\xe9.css>; rel=preload"]
-        assert GATE.early_hint_links(links, NOBODY) == links[1:]
-        assert GATE.early_hint_links(links, COUNTED) == links
+        links = [
+            ("Link", "<https://js.counter.example/>; rel=preload"),
+            ("Link", "</\xe9.css>; rel=preload"),
+        ]
+        assert GATE.other_headers(links, NOBODY) == links[1:]
+        assert GATE.other_headers(links, COUNTED) == links
 
     def test_speculation_rules(self):
         """Rules from a closed host are not fetched."""
@@ -821,8 +824,8 @@ def test_any_headers(headers, recipient, status, gate):
 def test_any_early_hints(links, given_permissions):
     """Early hints of any form give no error, and filtering twice is the same as once."""
     recipient = Recipient(permissions=given_permissions, host=PAGE)
-    once = GATE.early_hint_links([link.encode("latin-1") for link in links], recipient)
-    assert GATE.early_hint_links(once, recipient) == once
+    once = GATE.other_headers([("Link", link) for link in links], recipient)
+    assert GATE.other_headers(once, recipient) == once
 
 
 @at_any_speed
