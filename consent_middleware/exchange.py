@@ -17,7 +17,7 @@ from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_plac
 from .core.registry import CookieRule
 from .core.set_cookie import cookie_date
 from .errors import RecordStoreError
-from .observe import logger
+from .observe import tell_failure
 from .policy import ConsentPolicy
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
@@ -179,7 +179,7 @@ class Exchange:
             try:
                 self.policy.record(event)
             except RecordStoreError:
-                logger.exception("a choice made by the app could not be recorded: it does not hold")
+                tell_failure("a choice made by the app could not be recorded: it does not hold")
                 self.standing, self.changed = before, False
                 return
 
@@ -225,8 +225,8 @@ class Exchange:
         try:
             return self._looks_for_hidden()
         except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            logger.exception("a request could not be judged: its cookies are hidden from the app")
             self.unjudged = not self.policy.observing
+            tell_failure("a request could not be judged: its cookies are hidden from the app")
             return self.unjudged
 
     def _looks_for_hidden(self) -> bool:
@@ -264,8 +264,12 @@ class Exchange:
         return self.is_same_site and self.standing.allows_rule(rule)
 
     def visible_cookies(self, field: str) -> str:
-        """A `Cookie` value as the app may see it, where some are hidden."""
-        return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        """A `Cookie` value as the app may see it, where some are hidden. Never raises."""
+        try:
+            return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
+            tell_failure("a request could not be judged: its cookies are hidden from the app")
+            return ""
 
     @property
     def adds_nothing(self) -> bool:
@@ -273,15 +277,26 @@ class Exchange:
         return not (self.was_read or self.shows_leftovers) and self.policy.gate.mode == "off"
 
     def hidden_fields(self) -> frozenset[str]:
-        """The request fields, named in lower case, that the app is not to see."""
+        """The request fields, named in lower case, that the app is not to see. Never raises."""
         gate = self.policy.gate
         if gate.mode != "enforce" or not self.needed or self.policy.observing:
             return frozenset()
-        return gate.hidden_request_headers(self.standing)
+        try:
+            return gate.hidden_request_headers(self.standing)
+        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
+            tell_failure("a request could not be judged: what it tells of the device is hidden from the app")
+            return gate.hidden_in_doubt
 
     def early_hints(self, links: Iterable[bytes]) -> list[bytes]:
-        """The links of a 103 answer without those towards third parties that this visitor refuses."""
-        return self.policy.gate.early_hint_links(links, self._recipient())
+        """The links of a 103 answer without those towards third parties that this visitor refuses.
+
+        Never raises: in doubt there are none.
+        """
+        try:
+            return self.policy.gate.early_hint_links(links, self._recipient())
+        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
+            tell_failure("early hints could not be judged: they are dropped")
+            return []
 
     @property
     def gates(self) -> bool:
@@ -300,7 +315,7 @@ class Exchange:
     def outgoing(self, status: int, headers: list[Header]) -> list[Header]:
         """The header fields of a response as they may leave, with ours. Never raises.
 
-        In doubt cookies stay behind and the page goes on.
+        In doubt what is governed stays behind, third parties are closed, and the page goes on.
         """
         self.started = True
         try:
@@ -308,14 +323,24 @@ class Exchange:
             leaving, gated = self._gate(status, leaving)
             return self._with_ours(leaving, decisions, gated=gated)
         except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers)
+            tell_failure("a response could not be judged: what is governed is dropped")
+            closed = list(headers) if self.policy.observing else self.policy.fail_closed.headers(headers)
+            return [*closed, *self._chosen_in_doubt()]
 
     def trailing(self, headers: list[Header]) -> list[Header]:
-        """Header fields that come after the body: judged alike, with nothing added. Never raises."""
+        """Header fields that come after the body: judged alike, with nothing added. Never raises.
+
+        Servers that make response fields of them must not lead past the gate.
+        """
         try:
-            return self._judge(headers)[0]
+            leaving = self._judge(headers)[0]
+            if not self.gates:
+                return leaving
+            recipient = replace(self._recipient(), destination="trailers")
+            return list(self.policy.gate.response_headers(200, leaving, recipient))
         except Exception:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers)
+            tell_failure("trailers could not be judged: what is governed is dropped")
+            return list(headers) if self.policy.observing else self.policy.fail_closed.trailers(headers)
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
@@ -344,7 +369,7 @@ class Exchange:
         if own is None and self._begins(decisions, stored, expiring):
             own = self._measured()
         if own is not None:
-            leaving.append(("Set-Cookie", policy.consent_cookie(own, self.now, self.secure)))
+            leaving.append(self._own_line(own))
         return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
 
     def _learn(self, decisions: list[Decision]) -> list[CookieRule]:
@@ -419,13 +444,17 @@ class Exchange:
         chosen = self.standing.consent
         return replace(chosen, measured_since=measuring_day(self.now)) if chosen else measured_only(self.now)
 
-    def _without_cookies(self, headers: list[Header]) -> list[Header]:
-        if self.policy.observing:
-            logger.exception("a response could not be judged")
-            return list(headers)
-        logger.exception("a response could not be judged: its cookies are dropped")
-        kept = [(n, v) for n, v in headers if n.strip().lower() not in self.policy.enforcer.governed]
-        return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
+    def _own_line(self, consent: Consent) -> Header:
+        return "Set-Cookie", self.policy.consent_cookie(consent, self.now, self.secure)
+
+    def _chosen_in_doubt(self) -> list[Header]:
+        """The cookie of a choice made during this request: it is recorded, so it leaves if it can."""
+        try:
+            own = self.standing.consent if self.changed else None
+            return [] if own is None else [self._own_line(own)]
+        except Exception:  # noqa: BLE001 - promised: our failure is not the app's
+            tell_failure("the cookie of a choice could not be made")
+            return []
 
     def _depends(self, decision: Decision) -> bool:
         """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
@@ -439,7 +468,7 @@ class Exchange:
             try:
                 decision = _replaced(decision, self.policy.on_decision(decision, self.request.target))
             except Exception:  # noqa: BLE001 - whatever a site's function raises
-                logger.exception("on_decision failed: its answer is ignored")
+                tell_failure("on_decision failed: its answer is ignored")
         if decision.action is Action.DROP:
             self.policy.decision_log.note(decision)
         return decision

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,6 +24,12 @@ _ADVICE = {
     Reason.FORGED: "this is the name of the consent cookie; set it by ConsentPolicy.consent_cookie() alone",
 }
 _LONGEST_NAME = 100
+
+
+def tell_failure(message: str) -> None:
+    """Log the exception that is being handled. Never raises: a site's filters and handlers may."""
+    with suppress(Exception):
+        logger.exception(message)  # noqa: LOG004 - called by handlers
 
 
 class DecisionLog:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from .appearance import Appearance
 from .core.consent import Appraisal, Consent, Terms, coarsened
 from .core.enforcement import CookieSurvey, Decision, Enforcer
+from .core.fail_closed import FailClosed
 from .core.gating import Gate
 from .core.registry import Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
-from .observe import DecisionLog, Inventory, logger
+from .observe import DecisionLog, Inventory, logger, tell_failure
 from .records.event import ConsentEvent, State, uuid7
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
@@ -90,6 +91,13 @@ class ConsentPolicy:
         self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         self.honours_signals = bool(list(self._signal_fields()))
         self.depends_on = ("Cookie", "Consent-Token", *self._signal_fields())
+        self.fail_closed = FailClosed(
+            governed=self.enforcer.governed | self.gate.withheld,
+            depends_on=self.depends_on,
+            policy=self.gate.closed_policy,
+            permissions=self.gate.closed_features([]),
+            permitted=self.gate.closed_features,
+        )
 
     @classmethod
     def from_file(
@@ -240,7 +248,7 @@ class ConsentPolicy:
         try:
             return bool(self.consent_needed(target))
         except Exception:  # noqa: BLE001 - whatever a site's function raises
-            logger.exception("consent_needed failed: consent is taken to be needed")
+            tell_failure("consent_needed failed: consent is taken to be needed")
             return True
 
 
