@@ -105,8 +105,8 @@ def load_policy(hosts: Iterable[HostPattern]) -> str:
     A nonce, a hash or `'strict-dynamic'` would switch `'unsafe-inline'` off.
 
     Each host is named twice, which is as short as it gets. Without a scheme it takes in https (and http on a
-    page of http) but no WebSocket, by section 6.7.2.8 and in Chromium, Firefox and WebKit; `'self'` alone does
-    both. `ws:` takes in https by that section, yet not in Chromium and Firefox. In a `connect-src`, which
+    page of http) but no WebSocket, by section 6.7.2.8 and in Chromium, Firefox and WebKit; `'self'` does
+    both. `ws:` takes in https by that section, but not in Chromium and Firefox. In a `connect-src`, which
     replaces `default-src`, the forms for WebSockets would need each host a third time.
     """
     sources = " ".join(["'self'", *(f"{host} ws://{host}" for host in hosts)])

@@ -17,8 +17,8 @@ from .tables import CookieTable, File, VendorTable
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
 _BUFFERS = (
-    "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers; "
-    'or name fewer hosts, as in "*.example.com"'
+    "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers;"
+    ' or name fewer hosts, as in "*.example.com"'
 )
 _LONG_POLICY = 2048
 """Octets. nginx keeps 4 KiB for all header fields of an answer, and cookies that leave may take the rest."""
