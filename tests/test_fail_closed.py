@@ -5,7 +5,7 @@ import logging
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consent_middleware import get_consent
@@ -339,6 +339,11 @@ VALUES = st.one_of(
 )
 
 
+@example(fields=[("NEL", '{"report_to": ["x"]}')])
+@example(fields=[("NEL", '{"report_to": {}}')])
+@example(
+    fields=[("NEL", "{}"), ("Report-To", "{}"), ("Reporting-Endpoints", "{}"), ("Permissions-Policy", "{}")]
+)
 @given(fields=st.lists(st.tuples(st.sampled_from(GOVERNED), VALUES), min_size=1, max_size=4))
 def test_any_value_of_a_governed_field(both_doors, make_policy, registry_text, fields):
     """Neither JSON of any shape nor any octets make judging fail: the policy is there, the log is empty."""
