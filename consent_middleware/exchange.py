@@ -300,10 +300,10 @@ class Exchange:
         try:
             return self._looks_for_hidden()
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure(
-                "a request could not be judged: its cookies are hidden from the app", error
-            )
             self.unjudged = not self.policy.observing
+            self.policy.log.failure(
+                "a request could not be judged: its cookies are hidden", error
+            )
             return self.unjudged
 
     def _looks_for_hidden(self) -> bool:
@@ -341,8 +341,14 @@ class Exchange:
         return self.is_same_site and self.view.permissions.allows_rule(rule)
 
     def visible_cookies(self, field: str) -> str:
-        """A `Cookie` value as the app may see it, where some are hidden."""
-        return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        """A `Cookie` value as the app may see it, where some are hidden. Never raises."""
+        try:
+            return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure(
+                "a request could not be judged: its cookies are hidden", error
+            )
+            return ""
 
     @property
     def adds_nothing(self) -> bool:
@@ -350,11 +356,17 @@ class Exchange:
         return not (self.was_read or self.shows_leftovers) and self.policy.gate.mode == "off"
 
     def hidden_fields(self) -> frozenset[str]:
-        """The request fields, named in lower case, that the app is not to see."""
+        """The request fields, named in lower case, that the app is not to see. Never raises."""
         gate = self.policy.gate
         if gate.mode != "enforce" or self.policy.observing:
             return NOTHING
-        return gate.hidden_request_headers(self.view.permissions)
+        try:
+            return gate.hidden_request_headers(self.view.permissions)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure(
+                "a request could not be judged: device fields are hidden", error
+            )
+            return gate.hidden_in_doubt
 
     def status_line(self, status: object) -> str:
         """The code and reason as they may leave: what follows a control character could be a field."""
@@ -377,7 +389,7 @@ class Exchange:
     def outgoing(self, status: int, headers: list[Header]) -> list[Header]:
         """The header fields of a response as they may leave, with ours. Never raises.
 
-        In doubt cookies stay behind and the page goes on.
+        In doubt what is governed stays behind, third parties are closed, and the page goes on.
         """
         self.started = True
         try:
@@ -385,7 +397,9 @@ class Exchange:
             leaving, gated = self._gate(status, leaving)
             return self._with_ours(leaving, decisions, gated=gated)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers, error)
+            self.policy.log.failure("a response could not be judged: what is governed is dropped", error)
+            closed = list(headers) if self.policy.observing else self.policy.fail_closed.headers(headers)
+            return [*closed, *self._chosen_in_doubt()]
 
     def subprotocol(self, subprotocol: object) -> str | None:
         """The subprotocol that a websocket is accepted with, a field's value: None for what is no token.
@@ -404,7 +418,8 @@ class Exchange:
             leaving, _ = self._judge(headers)
             return list(self.policy.gate.other_headers(leaving, self._recipient())) if self.gates else leaving
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            return self._without_cookies(headers, error)
+            self.policy.log.failure("header fields could not be judged: what is governed is dropped", error)
+            return list(headers) if self.policy.observing else self.policy.fail_closed.trailers(headers)
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
@@ -435,7 +450,7 @@ class Exchange:
         if own is None and self._begins(decisions, stored, expiring):
             own = self._measured()
         if own is not None:
-            leaving.append(("Set-Cookie", policy.consent_cookie(own, self.now, self.secure)))
+            leaving.append(self._own_line(own))
         return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
 
     def _learn(self, decisions: list[Decision]) -> list[CookieRule]:
@@ -512,15 +527,16 @@ class Exchange:
             return replace(chosen, measured_since=utc_day(self.now))
         return measured_only(self.now, self.compiled.registry.version)
 
-    def _without_cookies(self, headers: list[Header], error: Exception) -> list[Header]:
-        if self.policy.observing:
-            self.policy.log.failure("a response could not be judged", error)
-            return list(headers)
-        self.policy.log.failure("a response could not be judged: its cookies are dropped", error)
-        enforcer = self.policy.enforcer
-        ungoverned = [(n, v) for n, v in headers if n.strip().lower() not in enforcer.governed]
-        kept = [field for n, v in ungoverned for field in enforcer.sendable(n, v)]
-        return kept if len(kept) == len(headers) else caching.personal(kept, self.policy.depends_on)
+    def _own_line(self, consent: Consent) -> Header:
+        return "Set-Cookie", self.policy.consent_cookie(consent, self.now, self.secure)
+
+    def _chosen_in_doubt(self) -> list[Header]:
+        """The cookie of a choice made during this request: it is recorded, so it leaves if it can."""
+        try:
+            return [self._own_line(self.changes[-1].consent)] if self.changes else []
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure("the cookie of a choice could not be made", error)
+            return []
 
     def _depends(self, decision: Decision) -> bool:
         """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""

@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -67,7 +68,14 @@ class Log:
         return self._write(logging.WARNING, message, *words)
 
     def failure(self, message: str, error: Exception) -> None:
-        """Log that something failed, with the kind of the error and where it was raised."""
+        """Log that something failed, with the kind of the error and where it was raised.
+
+        Never raises: a site's filters and handlers may.
+        """
+        with suppress(Exception):
+            self._failure(message, error)
+
+    def _failure(self, message: str, error: Exception) -> None:
         # The newest frames alone, without the text of their lines.
         frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)[
             -_MOST_FRAMES:
@@ -124,7 +132,7 @@ class DecisionLog:
             field = self._fields(token_start(name)[:_LONGEST_NAME])
             if not field.told:
                 field.told = self._log.warning(
-                    "a header field %s: its name, which begins with '%s', is no token (RFC 9110, section 5.6.2)",
+                    "a header field %s: its name, which begins with '%s', is no token (RFC 9110, 5.6.2)",
                     self._verb,
                     field.start,
                 )

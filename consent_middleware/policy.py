@@ -14,6 +14,7 @@ from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
 from .core.enforcement import CookieSurvey, Decision, Enforcer
+from .core.fail_closed import FailClosed
 from .core.fields import forwarded_proto
 from .core.gating import Gate
 from .core.permissions import permissions_on
@@ -106,6 +107,13 @@ class ConsentPolicy:
         self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         self.honours_signals = bool(list(self._signal_fields()))
         self.depends_on = ("Cookie", "Consent-Token", *self._signal_fields())
+        self.fail_closed = FailClosed(
+            governed=self.enforcer.governed | self.gate.withheld,
+            depends_on=self.depends_on,
+            policy=self.gate.closed_policy,
+            permissions=self.gate.closed_features([]),
+            permitted=self.gate.closed_features,
+        )
 
     @classmethod
     def from_file(

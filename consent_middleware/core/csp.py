@@ -102,8 +102,12 @@ def load_policy(hosts: Iterable[HostPattern]) -> str:
     One `default-src`: every fetch directive falls back to it, and without it prefetching would be open
     (CSP Level 3, section 6.1.3). Beside an app's own policy it can only tighten, as each policy of a response
     is enforced on its own (section 8.1); so inline code, `eval` and local schemes are left to the app's.
-    A nonce, a hash or `'strict-dynamic'` would switch `'unsafe-inline'` off. WebSockets are named beside each
-    host, since browsers differ in whether a host without a scheme takes them in.
+    A nonce, a hash or `'strict-dynamic'` would switch `'unsafe-inline'` off.
+
+    Each host is named twice, which is as short as it gets. Without a scheme it takes in https (and http on a
+    page of http) but no WebSocket, by section 6.7.2.8 and in Chromium, Firefox and WebKit; `'self'` does
+    both. `ws:` takes in https by that section, but not in Chromium and Firefox. In a `connect-src`, which
+    replaces `default-src`, the forms for WebSockets would need each host a third time.
     """
     sources = " ".join(["'self'", *(f"{host} ws://{host}" for host in hosts)])
     return f"default-src {sources} 'unsafe-inline' 'unsafe-eval' data: blob: filesystem:"

@@ -40,7 +40,6 @@ ADVERTISING_RESPONSE_HEADERS = _names(
 DEVICE_FEATURES = (
     "geolocation",
     "accelerometer",
-    "ambient-light-sensor",
     "gyroscope",
     "magnetometer",
     "compute-pressure",
@@ -48,13 +47,14 @@ DEVICE_FEATURES = (
     "local-fonts",
     "ch-ua-high-entropy-values",
 )
-ADVERTISING_FEATURES = ("browsing-topics", "attribution-reporting")
+ADVERTISING_FEATURES = ("browsing-topics",)
 
-# Browsers complain in the console of features unknown to them: these are shut only where the app names them.
-_DEVICE_FEATURES_IF_NAMED = frozenset(f"ch-{hint}" for hint in _HINTS) | {"battery"}
+# Browsers complain in the console of features unknown to them, on every page: what has been withdrawn, or is
+# behind a flag, is shut only where the app names it.
+_DEVICE_FEATURES_IF_NAMED = frozenset(f"ch-{hint}" for hint in _HINTS) | {"ambient-light-sensor", "battery"}
 _ADVERTISING_FEATURES_IF_NAMED = _names(
-    "interest-cohort join-ad-interest-group private-aggregation run-ad-auction shared-storage"
-    " shared-storage-select-url"
+    "attribution-reporting interest-cohort join-ad-interest-group private-aggregation run-ad-auction"
+    " shared-storage shared-storage-select-url"
 )
 
 

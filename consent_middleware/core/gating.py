@@ -7,8 +7,9 @@ vendor has `*.example.com` and another `cdn.example.com`, the latter is the seco
 declare the same, each must be allowed; and since a policy cannot subtract, an allowed `*.example.com` stays
 closed while a host below it is refused. `allow` and the site's own hosts are open whatever the vendors say.
 
-With `mode = "report"` a page gets the same policy in its reporting form and nothing else changes. Where no
-vendor has a host there is nothing to gate, whatever the mode.
+With `mode = "report"` a page gets the same policy in its reporting form and nothing else changes, also where
+no vendor has a host yet: it is how the hosts are found. `enforce` gates nothing until one has, for then no
+choice of a visitor could open anything.
 """
 
 import re
@@ -106,7 +107,7 @@ class Gate:
 
     def __init__(self, registry: Registry) -> None:
         vendors = {id: vendor.hosts for id, vendor in registry.vendors.items() if vendor.hosts}
-        self.mode = registry.gating.mode if vendors else "off"
+        self.mode = registry.gating.mode if vendors or registry.gating.mode == "report" else "off"
         gated = self.mode != "off"
         self._vendors = {id: _patterns(hosts) for id, hosts in vendors.items() if gated}
         # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
@@ -120,6 +121,12 @@ class Gate:
         self._opening = lru_cache(128)(self._open)
         self._governed = self._names()
         self._read = self._governed | {"content-type", "location"}
+        self.withheld = self._governed - {"content-security-policy"}
+        """The response fields, in lower case, that do not leave where they cannot be judged."""
+        self.closed_policy = self._open(frozenset()).policy if self.mode == "enforce" else ""
+        """The policy of a visitor who allows nobody, empty where none is enforced."""
+        self.hidden_in_doubt = self._hidden(device=self._gates_device, advertising=self._gates_advertising)
+        """The request fields, in lower case, that the app is not to see where it is in doubt."""
 
     def _names(self) -> frozenset[str]:
         if self.mode != "enforce":
@@ -201,13 +208,22 @@ class Gate:
 
     def hidden_request_headers(self, permissions: Permissions) -> frozenset[str]:
         """The request headers, in lower case, that the app is not to see."""
+        device, advertising = self._refuses_device(permissions), self._refuses_advertising(permissions)
+        return self._hidden(device=device, advertising=advertising)
+
+    def _hidden(self, *, device: bool, advertising: bool) -> frozenset[str]:
         hidden = frozenset[str]()
-        if self.mode == "enforce":
-            if self._refuses_device(permissions):
-                hidden |= DEVICE_HINTS | LOCATION_HEADERS
-            if self._refuses_advertising(permissions):
-                hidden |= ADVERTISING_REQUEST_HEADERS
+        if self.mode == "enforce" and device:
+            hidden |= DEVICE_HINTS | LOCATION_HEADERS
+        if self.mode == "enforce" and advertising:
+            hidden |= ADVERTISING_REQUEST_HEADERS
         return hidden
+
+    def closed_features(self, values: list[str]) -> str:
+        """The Permissions-Policy of who allows nobody, with the app's own; empty where none is enforced."""
+        if self.mode != "enforce" or not (self._gates_device or self._gates_advertising):
+            return ""
+        return shut_features(values, device=self._gates_device, advertising=self._gates_advertising)
 
     def _refuses_device(self, permissions: Permissions) -> bool:
         return self._gates_device and not permissions.allows("device")
@@ -317,9 +333,10 @@ class _Passage:
         replaced by a withdrawal.
         """
         policy = next(iter(_json_list(values)), None)
-        if not isinstance(policy, dict) or "report_to" not in policy or policy["report_to"] in self._groups:
+        if not isinstance(policy, dict) or "report_to" not in policy:
             return values
-        return ['{"max_age":0}']
+        group = policy["report_to"]
+        return values if isinstance(group, str) and group in self._groups else ['{"max_age":0}']
 
 
 def _patterns(hosts: Iterable[str]) -> tuple[HostPattern, ...]:

@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from consent_middleware import catalogue
+from consent_middleware.core.csp import HostPattern, load_policy
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
 from consent_middleware.core.registry import CookieRule, classifier
 
@@ -16,6 +17,12 @@ from .tables import CookieTable, File, VendorTable
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
 _TWO_DAYS = Period.parse("2 days")
+_BUFFERS = (
+    "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers;"
+    ' or name fewer hosts, as in "*.example.com"'
+)
+_LONG_POLICY = 2048
+"""Octets. nginx keeps 4 KiB for all header fields of an answer, and cookies that leave may take the rest."""
 
 
 def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
@@ -25,6 +32,7 @@ def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
     _consent(file, findings)
     _purposes(file, raw, findings)
     _vendors(file, findings)
+    _gating(file, findings)
     _cookies(file, findings)
     _languages(file, raw, findings)
 
@@ -124,6 +132,26 @@ def _vendor_purposes(path: Path, vendor: VendorTable, known: Collection[str], fi
         if purpose and purpose not in known:
             message, hint = f"unknown purpose {purpose!r}", did_you_mean(purpose, known)
             findings.mistake((*path, "purposes", number), message, hint)
+
+
+def _gating(file: File, findings: Findings) -> None:
+    mode, path = file.gating.mode, ("gating", "mode")
+    hosts = [host for vendor in file.vendors.values() for host in vendor.hosts]
+    if mode == "off":
+        return
+    if mode == "enforce" and not hosts:
+        hint = 'write "report" to find what pages load, and declare that'
+        findings.suspicion(path, "nothing is gated: no vendor has hosts", hint)
+        return
+    # Of two sets of allowed vendors the larger one has the longer policy.
+    size = len(load_policy(_distinct([*file.site.hosts, *file.gating.allow, *hosts])))
+    if size > _LONG_POLICY:
+        message = f"the policy of who allows everything has {size:,} octets; nginx keeps 4,096 for all fields"
+        findings.suspicion(path, message, _BUFFERS)
+
+
+def _distinct(hosts: Iterable[str]) -> Iterable[HostPattern]:
+    return dict.fromkeys(pattern for host in hosts if (pattern := HostPattern.parse(host)))
 
 
 def _known_purposes(file: File) -> list[str]:

@@ -197,7 +197,8 @@ class Scene:
         self.logs = {name: log for name, (log, _) in parties.items()}
         self.hosts = {name: f"{name}.localhost:{port}" for name, (_, port) in parties.items()}
         self.origins = [f"http://{host}" for host in self.hosts.values()]
-        self.policies, self.mode, self.granted = (), "enforce", ()
+        self.policies, self.mode, self.granted, self.purposes = (), "enforce", (), ()
+        self.declares_hosts = True
         self.reported = Log()
         for log in (own, *self.logs.values()):
             log.clear()
@@ -227,10 +228,11 @@ class Scene:
     def gated(self, status, headers, request):
         """The headers as the middleware would send them."""
         registry = Registry(
-            purposes={name: Purpose(id=name, title=Text()) for name in NAMES},
+            purposes={name: Purpose(id=name, title=Text()) for name in (*NAMES, *self.purposes)},
             vendors={
                 name: Vendor(id=name, name=Text.of(name), purposes=(name,), hosts=(host,))
                 for name, host in self.hosts.items()
+                if self.declares_hosts
             },
             gating=Gating(mode=self.mode),
         )
@@ -365,9 +367,23 @@ def test_what_the_app_allows_itself_still_works(scene, page, policy, runs):
     assert "own-socket" in scene.own.kinds()
 
 
-def test_report_mode_detects_and_changes_nothing(scene, page):
-    """In report mode everything is reached, and the site hears from the browser of whom."""
-    scene.mode = "report"
+@pytest.mark.parametrize("granted", [(), ("device",), ("advertising",)])
+def test_the_browser_has_nothing_to_complain_of(scene, page, granted):
+    """The browser knows every feature that is shut, so its console stays empty."""
+    scene.purposes, scene.granted, said = ("device", "advertising"), granted, []
+    page.on("console", lambda message: said.append(message.text))
+    answer = page.goto(scene.site + "/")
+    assert "permissions-policy" in answer.headers
+    page.evaluate("console.log('the end')")
+    page.wait_for_function("window.inline")
+    assert [text for text in said if "Permissions-Policy" in text or "feature" in text] == []
+    assert "the end" in said
+
+
+@pytest.mark.parametrize("declares_hosts", [True, False])
+def test_report_mode_detects_and_changes_nothing(scene, page, declares_hosts):
+    """In report mode everything is reached, and the site hears from the browser of whom, declared or not."""
+    scene.mode, scene.declares_hosts = "report", declares_hosts
     scene.load_everything(page)
     assert all(log.wait(EVERY_KIND) for log in scene.logs.values())
     assert scene.reported.wait({f"{name}.localhost" for name in NAMES})

@@ -131,14 +131,27 @@ class TestThePolicyOfAVisitor:
         assert values("Content-Security-Policy", answer(gate=gate)) == [f"default-src 'self' {TAIL}"]
 
     def test_no_declared_host_no_change(self):
-        """A registry without a vendor that has hosts changes nothing, whatever the mode."""
+        """A registry without a vendor that has hosts blocks nothing, whatever the mode."""
         headers = [HTML, ("Link", "<https://x.example/>; rel=preload"), ("Accept-CH", "DPR")]
-        for mode in ("off", "report", "enforce"):
+        for mode in ("off", "enforce"):
             gate = Gate(registry(mode, {"letters": (("analytics",), ())}))
             assert gate.response_headers(200, headers, NOBODY) is headers
             assert not gate.governs(200, headers)
             assert gate.hidden_request_headers(NOBODY.permissions) == frozenset()
             assert gate.other_headers(headers, NOBODY) is headers
+
+    def test_report_works_from_nothing(self):
+        """Who looks for third parties has not declared any yet: everything is reported that is not the site."""
+        for vendors in ({}, {"letters": (("analytics",), ())}):
+            gate = Gate(registry("report", vendors))
+            added = answer(gate=gate, recipient=replace(NOBODY, report_uri="/consent/report"))
+            hosts = ("www.site.example", "img.site.example", "fonts.example")
+            sources = " ".join(f"{host} ws://{host}" for host in hosts)
+            policy = f"default-src 'self' {sources} {TAIL}; report-uri /consent/report"
+            assert added == [("Content-Security-Policy-Report-Only", policy)]
+            assert gate.hidden_request_headers(NOBODY.permissions) == frozenset()
+            bare = Gate(Registry(purposes=REGISTRY.purposes, gating=Gating(mode="report")))
+            assert values("Content-Security-Policy-Report-Only", answer(gate=bare))
 
     def test_off_changes_nothing(self):
         """With gating off the very same headers come back."""
@@ -425,17 +438,17 @@ class TestDeviceData:
         assert values("Accept-CH", answer(recipient=again)) == []
 
     def test_features_are_shut(self):
-        """Geolocation, sensors, topics and attribution are shut without the app's doing."""
+        """Geolocation, sensors and topics are shut without the app's doing."""
         [policy] = values("Permissions-Policy", answer())
         assert {"geolocation=()", "accelerometer=()", "gyroscope=()", "magnetometer=()"} <= set(
             policy.split(", ")
         )
-        assert {"browsing-topics=()", "attribution-reporting=()"} <= set(policy.split(", "))
+        assert "browsing-topics=()" in policy.split(", ")
         assert values("Permissions-Policy", answer(recipient=EVERYBODY)) == []
         [granted] = values(
             "Permissions-Policy", answer(recipient=Recipient(permissions=permissions("device")))
         )
-        assert granted == "browsing-topics=(), attribution-reporting=()"
+        assert granted == "browsing-topics=()"
 
     def test_the_own_permissions_of_an_app(self):
         """What is not ours to shut stays as it was, on one line; named features of our purposes are shut."""
@@ -447,7 +460,7 @@ class TestDeviceData:
         [policy] = values("Permissions-Policy", answer(*lines, recipient=recipient))
         kept, shut = policy.split(", browsing-topics")
         assert kept == 'camera=(self "https://a.example"), geolocation=*;x, usb'
-        assert shut == "=(), attribution-reporting=(), run-ad-auction=()"
+        assert shut == "=(), run-ad-auction=()"
         [shut] = values(
             "Permissions-Policy", answer(("Permissions-Policy", "ch-ua-model=*, geolocation=self"))
         )
@@ -456,6 +469,15 @@ class TestDeviceData:
         assert values("Permissions-Policy", answer(*lines, recipient=EVERYBODY)) == [
             value for _, value in lines
         ]
+
+    def test_what_browsers_no_longer_know_is_shut_where_it_is_named(self):
+        """They complain of an unknown feature on every page, so it is not brought up by us."""
+        [ours] = values("Permissions-Policy", answer())
+        gone = ("ambient-light-sensor", "attribution-reporting", "battery", "run-ad-auction")
+        assert not [name for name in gone if name in ours]
+        named = ("Permissions-Policy", ", ".join(f"{name}=*" for name in gone))
+        [shut] = values("Permissions-Policy", answer(named))
+        assert {f"{name}=()" for name in gone} <= set(shut.split(", "))
 
     def test_what_browsers_discard_is_replaced(self):
         """A field with a syntax error means nothing to a browser, nor would ours beside it."""
@@ -477,7 +499,7 @@ class TestDeviceData:
         """One mistake discards the whole field (RFC 9651, section 4.2)."""
         recipient = Recipient(permissions=permissions("device"))
         assert values("Permissions-Policy", answer(("Permissions-Policy", value), recipient=recipient)) == [
-            "browsing-topics=(), attribution-reporting=()"
+            "browsing-topics=()"
         ]
 
     @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consent_middleware.core.consent import NO_SIGNALS, Consent, Terms
+from consent_middleware.core.gating import Gate, Recipient
+from consent_middleware.registry_file import examine_text
 from consent_middleware.registry_file.checks import consent_cookie_names, covers, embraces
 
 LETTERS = st.text("ab", max_size=3)
@@ -58,3 +61,72 @@ def test_a_domain_covers_itself_and_what_is_below(domain, host, expected):
 def test_the_consent_cookie_has_one_name_per_prefix(configured):
     """However it is configured, it may go by all three."""
     assert consent_cookie_names(configured) == {"choice", "__Host-choice", "__Secure-choice"}
+
+
+GATED = """
+[site]
+hosts = ["www.example.com", "[::1]"]
+[gating]
+mode = "{mode}"
+allow = ["fonts.example.net"]
+"""
+
+
+def gated(partners, hosts, mode="enforce"):
+    """A registry file with so many partners of so many hosts, one of them shared by all."""
+    text = GATED.format(mode=mode)
+    for number in range(partners):
+        names = [f"static{host}.partner{number}.example.com" for host in range(hosts - 1)]
+        listed = ", ".join(f'"{name}"' for name in [*names, "shared.example.net"])
+        text += f'[vendors.v{number}]\nname = "V"\npurposes = ["social"]\nhosts = [{listed}]\n'
+    return text
+
+
+def longest(registry, now):
+    """The policy of a visitor who allows everything, as it leaves."""
+    terms = Terms(registry)
+    everything = terms.appraise(Consent(decided_at=now, version=1, purposes=("social",)))
+    recipient = Recipient(
+        standing=terms.standing((everything,), now, NO_SIGNALS), report_uri="/consent/report"
+    )
+    leaving = Gate(registry).response_headers(200, [("Content-Type", "text/html")], recipient)
+    return leaving[-1][1].partition("; report-uri")[0]
+
+
+@pytest.mark.parametrize("mode", ["enforce", "report"])
+@pytest.mark.parametrize(("partners", "hosts"), [(20, 3), (20, 2), (19, 2), (3, 3), (1, 1)])
+def test_a_long_policy_is_suspected(partners, hosts, mode, now):
+    """Above 2 KiB the longest policy that can leave is named, with its size and what proxies need."""
+    reading = examine_text(gated(partners, hosts, mode))
+    policy = longest(reading.registry, now)
+    if len(policy) <= 2048:
+        assert reading.suspicions == ()
+        return
+    [found] = reading.suspicions
+    assert (found.line, found.key) == (5, "gating.mode")
+    assert f" {len(policy):,} octets" in found.message
+    assert "proxy_buffer_size" in found.hint
+    assert "uwsgi_buffer_size" in found.hint
+
+
+def test_the_limit_is_2_kib(now):
+    """Host by host a policy grows, and it is suspected from the first octet above the limit."""
+    for number in range(1, 60):
+        reading = examine_text(gated(1, number))
+        assert bool(reading.suspicions) is (len(longest(reading.registry, now)) > 2048)
+    assert reading.suspicions
+
+
+@pytest.mark.parametrize("mode", ["off", "report"])
+def test_a_gate_without_hosts(mode):
+    """Nothing to gate is suspected where it is to be enforced, and what reports are for elsewhere."""
+    assert examine_text(GATED.format(mode=mode)).suspicions == ()
+    [found] = examine_text(GATED.format(mode="enforce")).suspicions
+    assert (found.line, found.key) == (5, "gating.mode")
+    assert "no vendor has hosts" in found.message
+    assert '"report"' in found.hint
+
+
+def test_off_is_never_long():
+    """Where nothing is gated no policy leaves."""
+    assert examine_text(gated(20, 3, "off")).suspicions == ()
