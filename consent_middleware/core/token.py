@@ -19,8 +19,8 @@ from .consent import Consent
 
 LONGEST_READ = 4096
 """Octets above which a token is refused unread."""
-LONGEST_WRITTEN = 3600
-"""Octets above which a choice is coarsened before it is signed: browsers allow 4096 for name and value."""
+LONGEST_WRITTEN = 1800
+"""Octets above which a choice is coarsened before it is signed: it and deletions share 3 KiB of an answer."""
 
 _SALT = "consent_middleware.token.v1"
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)
