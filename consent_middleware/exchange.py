@@ -234,12 +234,12 @@ class Exchange:
         survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
-        if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
+        if not (survey.optional or survey.hidden or survey.overflows) or policy.observing or not self.needed:
             return False
         dated = not self.terms.by_objection or self.standing.measured_since
         welcome = self.standing.allows_rule if dated else self._is_welcome
         self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
-        return self.shows_leftovers
+        return self.shows_leftovers or survey.overflows
 
     def _take_stock(self) -> None:
         if self.is_same_site:
@@ -266,7 +266,8 @@ class Exchange:
 
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it, where some are hidden."""
-        return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+        hides_all = self.unjudged or self.survey.overflows
+        return "" if hides_all else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
 
     @property
     def adds_nothing(self) -> bool:

@@ -406,8 +406,9 @@ def test_an_answer_to_a_choice_fits(exchanges, make_policy, registry_text, came,
     )
     assert len(own(answer)) == 1
     assert octets(answer.cookies()) <= 3072
-    assert names == [line.partition("=")[0] for line in deletions(answer)][: len(names)] or refused == 200
-    assert {line.partition("=")[0] for line in deletions(answer)[:came]} <= set(names)
+    told = [line.partition("=")[0] for line in deletions(answer)]
+    assert told[:came] == names[: len(told)]
+    assert len(told) >= came or octets(answer.cookies()) > 3072 - 120, "only for want of room"
 
 
 def test_a_measurement_cookie_counts(exchanges, make_policy, registry_text):
