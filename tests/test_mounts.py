@@ -50,13 +50,25 @@ def test_a_mount_with_a_last_slash(exchanges, mount):
     if expected is not None:
         assert all(link.startswith(f"{expected}/consent/") for link in links)
     moved = exchanges.run(path="/consent", mount=mount)
-    assert (moved.status, moved.get("location")) == (308, next(iter(links)).partition("consent/")[0] + "consent/")
+    assert (moved.status, moved.get("location")) == (
+        308,
+        next(iter(links)).partition("consent/")[0] + "consent/",
+    )
 
 
-@pytest.mark.parametrize(("root", "path"), [("/", "/consent/"), ("/api/", "/api/consent/"), ("/api", "/consent/")])
+@pytest.mark.parametrize(
+    ("root", "path"), [("/", "/consent/"), ("/api/", "/api/consent/"), ("/api", "/consent/")]
+)
 def test_servers_put_a_root_before_the_path_or_not(both_doors, root, path):
     """Under ASGI the path may hold the root's last slash once or twice, or not hold the root at all."""
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "scheme": "https", "headers": []}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "root_path": root,
+        "scheme": "https",
+        "headers": [],
+    }
     environ = environ_of(scope)
     assert environ["PATH_INFO"] == "/consent/"
     assert environ["SCRIPT_NAME"] == root.rstrip("/")
