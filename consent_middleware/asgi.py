@@ -10,7 +10,7 @@ from urllib.parse import quote
 from .core.enforcement import Header
 from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
 from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS, RequestConsent
+from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -101,12 +101,14 @@ def _judged_links(links: list[Any], exchange: Exchange) -> list[Any]:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection."""
 
-    __slots__ = ("_has_expected", "cookie", "method", "path", "target")
+    __slots__ = ("_has_expected", "cookie", "method", "mount", "path", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
         self.method: str = scope["method"] if scope["type"] == "http" else ""
         self.path = _path_below_mount(scope)
+        root: str = scope.get("root_path", "")
+        self.mount = mount_of(root) if root else ""
         self._has_expected = False
         cookies: list[str] = []
         for name, value in scope["headers"]:
@@ -118,15 +120,9 @@ class AsgiRequest:
         self.cookie = "; ".join(cookies)
 
     @property
-    def mount(self) -> str:
-        """See `request.Request`."""
-        mount: str = self.target.get("root_path", "")
-        return mount
-
-    @property
     def full_path(self) -> str:
         """See `request.Request`."""
-        return quote(self.mount + self.path, PATH_LETTERS)
+        return self.mount + quote(self.path, PATH_LETTERS)
 
     @property
     def secure(self) -> bool:
@@ -146,10 +142,12 @@ class AsgiRequest:
 def _path_below_mount(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
-    if not root:
-        return path
-    below = path.removeprefix(root)
-    return below if below.startswith("/") or not below else path
+    # Servers put a root before the path as it was given to them; its last slash may be the path's own.
+    for prefix in (root, root.rstrip("/")) if root else ():
+        below = path.removeprefix(prefix)
+        if below.startswith("/") or not below:
+            return below
+    return path
 
 
 def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
@@ -196,7 +194,7 @@ async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exch
 
 async def _read_body(receive: Receive) -> bytes | None:
     """The body, cut just above the limit so that the pages refuse it; None if the client is gone."""
-    body = b""
+    body = bytearray()
     while len(body) <= _BODY_LIMIT:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -204,13 +202,13 @@ async def _read_body(receive: Receive) -> bytes | None:
         body += message.get("body", b"")
         if not message.get("more_body", False):
             break
-    return body[: _BODY_LIMIT + 1]
+    return bytes(body[: _BODY_LIMIT + 1])
 
 
 def environ_of(scope: Scope, body: bytes = b"") -> dict[str, Any]:
     """A WSGI environ for the pages (PEP 3333)."""
     host, port = scope.get("server") or ("localhost", None)
-    root: str = scope.get("root_path", "")
+    root: str = scope.get("root_path", "").rstrip("/")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": root.encode().decode("latin-1"),
@@ -233,8 +231,10 @@ def environ_of(scope: Scope, body: bytes = b"") -> dict[str, Any]:
 
 
 def _add_fields(environ: dict[str, Any], fields: Iterable[tuple[bytes, bytes]]) -> None:
+    values: dict[str, list[str]] = {}
     for raw_name, raw_value in fields:
-        name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
+        name = raw_name.decode("latin-1").upper().replace("-", "_")
         key = name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
-        separator = "; " if key == "HTTP_COOKIE" else ","
-        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+        values.setdefault(key, []).append(raw_value.decode("latin-1"))
+    for key, several in values.items():
+        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(several)

@@ -17,7 +17,16 @@ from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
 from .core.enforcement import Action, CookieSurvey, Decision, Header, Moment, Reason, is_field_text
 from .core.fields import TOKEN, before_control, is_token
 from .core.gating import Recipient
-from .core.leftovers import Expiry, Leftover, Place, Surroundings, declared_places, expire
+from .core.leftovers import (
+    BUDGET,
+    Expiry,
+    Leftover,
+    Place,
+    Surroundings,
+    declared_places,
+    expire,
+    field_octets,
+)
 from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
 from .core.visitor import Circumstances, VisitorView, view_visitor
@@ -149,16 +158,8 @@ class Exchange:
         host = (
             host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
         )
-        return Surroundings(host.rstrip("."), self.request.full_path, self.secure)
-
-    @_Once
-    def visitor(self) -> str:
-        """What tells this visitor from others for the count of tries, and is not kept.
-
-        A choice is dated to the microsecond. Without one it is little, so a count lasts no longer than a day.
-        """
-        tokens = " ".join(pair.value for pair in self.survey.own)
-        return tokens or f"{self.now:%Y-%m-%d} {self.request.field('user-agent')}"
+        minute = int(self.now.timestamp() // 60)
+        return Surroundings(host.rstrip("."), self.request.full_path, self.secure, minute=minute)
 
     @property
     def caller(self) -> Caller:
@@ -301,21 +302,19 @@ class Exchange:
             return self._looks_for_hidden()
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.unjudged = not self.policy.observing
-            self.policy.log.failure(
-                "a request could not be judged: its cookies are hidden", error
-            )
+            self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
             return self.unjudged
 
     def _looks_for_hidden(self) -> bool:
         survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
-        if not (survey.optional or survey.hidden) or policy.observing:
+        if not (survey.optional or survey.hidden or survey.overflows) or policy.observing:
             return False
         dated = not self.compiled.by_objection or self.view.measured_since
         welcome = self.view.permissions.allows_rule if dated else self._is_welcome
         self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
-        return self.shows_leftovers
+        return self.shows_leftovers or survey.overflows
 
     def _take_stock(self) -> None:
         if self.is_same_site:
@@ -343,11 +342,10 @@ class Exchange:
     def visible_cookies(self, field: str) -> str:
         """A `Cookie` value as the app may see it, where some are hidden. Never raises."""
         try:
-            return "" if self.unjudged else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
+            hides_all = self.unjudged or self.survey.overflows
+            return "" if hides_all else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure(
-                "a request could not be judged: its cookies are hidden", error
-            )
+            self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
             return ""
 
     @property
@@ -363,9 +361,7 @@ class Exchange:
         try:
             return gate.hidden_request_headers(self.view.permissions)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure(
-                "a request could not be judged: device fields are hidden", error
-            )
+            self.policy.log.failure("a request could not be judged: device fields are hidden", error)
             return gate.hidden_in_doubt
 
     def status_line(self, status: object) -> str:
@@ -477,31 +473,36 @@ class Exchange:
             return []
         around = self.around._replace(chosen=self.changed)
         answer = [value for name, value in leaving if name.strip().lower() == "set-cookie"]
-        expiries = expire([*self._came(around), *self._declared()], around, answer)
-        for expiry in expiries:
-            self.policy.memory.tried(self.visitor, expiry.leftover.name)
-        return expiries
+        return expire([*self._came(), *self._declared()], around, answer, self._places, self._room())
+
+    def _room(self) -> int:
+        """The octets for deletions beside our own cookie, which may leave for measurement alone."""
+        own = self.standing.consent if self.changed else None
+        if own is None and self.terms.by_objection and not self.standing.measured_since:
+            own = self._measured()
+        line = self.policy.consent_cookie(own, self.now, self.secure) if own else ""
+        return BUDGET - field_octets(line)
 
     def _is_resource(self, leaving: list[Header]) -> bool:
         destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
         return caching.is_resource(destination, accept, leaving)
 
-    def _came(self, around: Surroundings) -> Iterable[Leftover]:
+    def _came(self) -> Iterable[Leftover]:
         """What came with the request and has to go."""
         for pair, rule in self.policy.enforcer.leftovers(self.request.cookie, self._is_welcome):
-            leftover = self.policy.memory.leftover(pair, self._places(rule, pair.name), self.visitor, around)
-            if leftover is not None:
-                yield leftover
+            yield Leftover(pair.name, "=" in pair.piece, rule)
 
     def _declared(self) -> Iterable[Leftover]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
         restates = any(not change.adds for change in self.changes)
         for name, rule in self.policy.enforcer.optional if restates else ():
             if not self.view.permissions.allows_rule(rule):
-                yield Leftover(name, named=True, known=self._places(rule, name), came=False)
+                yield Leftover(name, named=True, rule=rule, came=False)
 
-    def _places(self, rule: CookieRule | None, name: str) -> tuple[Place, ...]:
-        return (*declared_places(rule), *self.policy.memory.places(name)) if rule else ()
+    def _places(self, leftover: Leftover) -> tuple[Place, ...]:
+        """Where a cookie is declared or was seen to be set."""
+        rule = leftover.rule
+        return (*declared_places(rule), *self.policy.memory.places(leftover.name)) if rule else ()
 
     def _begins(self, decisions: list[Decision], stored: list[CookieRule], expiring: list[Expiry]) -> bool:
         """Whether exempt measurement of this visitor begins with this answer.

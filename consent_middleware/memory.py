@@ -1,25 +1,23 @@
 """What one process remembers of cookies in browsers. Never needed, always bounded.
 
-A request tells names and values alone. What the app was seen to set, and what was tried in vain, spare a
-site the configuration and a visitor the same useless header fields on every answer. A restart, or another
-process, knows none of it: then a deletion takes a few more answers, and no more.
+A request tells names and values alone. What the app was seen to set spares a site the configuration. A
+restart, or another process, knows none of it: then a deletion takes a few more answers, and no more.
 
 Threads share it without a lock: each step is one operation on a dict, a set or a lru_cache, all bounded by
-the registry or by their size. Where two threads meet, one place or one try is forgotten, and comes again.
+the registry or by their size. Where two threads meet, one place is forgotten, and comes again.
 """
 
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from .core.leftovers import Leftover, Place, Surroundings, place_of, refuses
+from .core.leftovers import Place, place_of
 from .core.registry import CookieRule
-from .core.set_cookie import CookiePair, read_set_cookie
+from .core.set_cookie import read_set_cookie
 from .observe import Inventory
 from .request import Request
 
 _MOST_PLACES = 4
 _MOST_NAMES = 2048
-_MOST_VISITORS = 4096
 _LONGEST = 256
 """Octets of the longest text that is remembered."""
 _MOST_RULES = 32
@@ -28,7 +26,7 @@ _WAIT = timedelta(days=1)
 
 
 class CookieMemory:
-    """Where the app's cookies live, which refuse to go, and which nobody sets any more."""
+    """Where the app's cookies live, and which nobody sets any more."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -37,7 +35,6 @@ class CookieMemory:
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
         self._noted = lru_cache(_MOST_NAMES)(_Noted)
-        self._tries = lru_cache(_MOST_VISITORS)(_Tries)
 
     def learn(self, name: str, line: str, request: Request) -> None:
         """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""
@@ -78,24 +75,6 @@ class CookieMemory:
                 self._settled.add(rule)
                 self._inventory.note_unset(rule)
 
-    def leftover(
-        self, pair: CookiePair, known: tuple[Place, ...], visitor: str, around: Surroundings
-    ) -> Leftover | None:
-        """A cookie that has to go, as it was tried so far; None if it refused long enough, which is reported.
-
-        `visitor` is any text that is much the same on this visitor's requests and seldom another's.
-        """
-        tried = self._tries(hash((visitor, pair.name))).count
-        leftover = Leftover(pair.name, "=" in pair.piece, known, tried)
-        if not refuses(leftover, around):
-            return leftover
-        self._inventory.note_refusing(pair.name if leftover.named else "")
-        return None
-
-    def tried(self, visitor: str, name: str) -> None:
-        """Take notice of one try."""
-        self._tries(hash((visitor, name))).count += 1
-
 
 class _Learnt:
     """Where the cookies of one name live."""
@@ -115,13 +94,3 @@ class _Noted:
     def __init__(self, *what: object) -> None:
         del what
         self.done = False
-
-
-class _Tries:
-    """How often a visitor's cookie was told to go. The key is a hash: no value is kept."""
-
-    __slots__ = ("count",)
-
-    def __init__(self, key: int) -> None:
-        del key
-        self.count = 0

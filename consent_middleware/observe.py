@@ -199,7 +199,6 @@ class Inventory:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._undeclared: dict[str, _Counted] = {}
-        self._refusing: dict[str, None] = {}
         self._unset: dict[str, None] = {}
         self._loaded: dict[Report, _Counted] = {}
         self._minute, self._reports = 0, 0
@@ -215,10 +214,6 @@ class Inventory:
         """Hosts that pages load from without leave, as browsers report; the most frequent first."""
         found = [Loaded(r.host, r.directive, c.count, c.first) for r, c in list(self._loaded.items())]
         return sorted(found, key=lambda one: (-one.count, one.host, one.directive))
-
-    def refusing(self) -> list[str]:
-        """Cookies that were told to go until that was given up."""
-        return list(self._refusing)
 
     def unset(self) -> list[str]:
         """Rules whose cookies keep coming although the app does not set them: their ends are unknown."""
@@ -261,15 +256,6 @@ class Inventory:
                 )
                 counted = self._loaded.setdefault(report, _Counted("", now))
             counted.count = next(counted.numbers)
-
-    def note_refusing(self, name: str) -> None:
-        """Report a cookie that does not go; once per name."""
-        if _is_new(name[:_LONGEST_NAME], self._refusing):
-            self._log.warning(
-                "cookie '%s' refuses to go: declare its domain and path in the registry, or find the script "
-                "or host that sets it again",
-                name[:_LONGEST_NAME],
-            )
 
     def note_unset(self, rule: str) -> None:
         """Report a rule whose cookies come but are not set; once per rule."""

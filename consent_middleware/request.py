@@ -3,6 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from .core.choice import Grants, Moment, refusal, with_grants
 from .core.compiled import CompiledRegistry
@@ -16,6 +17,15 @@ PATH_LETTERS = "/:@!$&'()*+,=~"
 
 KEY = "consent_middleware.consent"
 """Where a scope or environ holds the RequestConsent."""
+
+
+def mount_of(root: str | bytes) -> str:
+    """A `SCRIPT_NAME` or `root_path` as `Request.mount` has it.
+
+    Where "/" or a last slash were left, links would begin with `//`, which is another host.
+    """
+    inner = quote(root, PATH_LETTERS).strip("/")
+    return f"/{inner}" if inner else ""
 
 
 class Request(Protocol):
@@ -35,7 +45,10 @@ class Request(Protocol):
 
     @property
     def mount(self) -> str:
-        """The prefix that the server or a proxy has taken off the path; "" for none."""
+        """The prefix below which we were entered, percent-encoded, without a last slash; "" for none.
+
+        As it was before the app ran: dispatchers inside move parts of the path to it.
+        """
 
     @property
     def full_path(self) -> str:

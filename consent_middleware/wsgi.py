@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
 from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS, RequestConsent
+from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -57,11 +57,14 @@ class ConsentMiddleware:
 class WsgiRequest:
     """What the middleware needs to know of a WSGI request."""
 
-    __slots__ = ("cookie", "path", "target")
+    __slots__ = ("cookie", "mount", "path", "target")
 
     def __init__(self, environ: Environ) -> None:
         self.target = environ
-        self.path: str = environ.get("PATH_INFO", "")
+        path, root = environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
+        # Where the mount is "/" the server may have taken the path's own slash for it.
+        self.path: str = path if path.startswith("/") or not root.endswith("/") else f"/{path}"
+        self.mount = mount_of(root.encode("latin-1", "replace")) if root else ""
         self.cookie: str = environ.get("HTTP_COOKIE", "")
 
     @property
@@ -71,15 +74,9 @@ class WsgiRequest:
         return method
 
     @property
-    def mount(self) -> str:
-        """See `request.Request`."""
-        mount: str = self.target.get("SCRIPT_NAME", "")
-        return mount
-
-    @property
     def full_path(self) -> str:
         """See `request.Request`."""
-        return quote((self.mount + self.path).encode("latin-1"), PATH_LETTERS)
+        return self.mount + quote(self.path.encode("latin-1"), PATH_LETTERS)
 
     @property
     def secure(self) -> bool:

@@ -25,7 +25,8 @@ Header = tuple[str, str]
 _TARGETED = frozenset({"surrogate-control", "x-accel-expires", "edge-control", "x-litespeed-cache-control"})
 _TARGETED_END = "cdn-cache-control"
 _REWRITTEN = _TARGETED | {"cache-control", "expires", "vary"}
-_DIRECTIVE = re.compile(r'\s*([^=,\s]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^,]*))?\s*(?:,|$)')
+# Possessive throughout, and it matches wherever it starts: what is read is never gone over again.
+_DIRECTIVE = re.compile(r'[\s,]*+([^=,\s]*+)\s*+(?:=\s*+("(?:[^"\\]|\\.)*+"|[^,]*+))?+[^,]*+', re.DOTALL)
 _AGES = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
 _REPLACED = _AGES | {"public", "private", "no-cache", "immutable"}
 
@@ -76,7 +77,8 @@ def _directives(values: Iterable[str]) -> dict[str, str]:
     directives: dict[str, str] = {}
     for value in values:
         for match in _DIRECTIVE.finditer(value):
-            directives.setdefault(match[1].lower(), match[2] or "")
+            if match[1]:
+                directives.setdefault(match[1].lower(), match[2] or "")
     return directives
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 _HOST = r"(?P<below>\*\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::(?P<port>[0-9]{1,5}|\*))?"
 _HOST_ONLY = re.compile(_HOST, re.ASCII | re.IGNORECASE)
 _HOST_SOURCE = re.compile(rf"(?:[a-z][a-z0-9+.-]*://)?{_HOST}(?:/.*)?", re.ASCII | re.IGNORECASE)
+_LONGEST_NAME = 253
+"""Octets of a host name (RFC 1035, section 2.3.4): there is no longer one, however many labels it has."""
 _TOKEN = re.compile(r"[\t\n\f\r ]*+([^\t\n\f\r ]++)")
 
 FETCH_DIRECTIVES = frozenset(
@@ -56,6 +58,8 @@ class HostPattern(NamedTuple):
     @classmethod
     def _of(cls, match: re.Match[str] | None) -> "HostPattern | None":
         if match is None:
+            return None
+        if len(match["name"]) > _LONGEST_NAME:
             return None
         port = match["port"] or ""
         port = "" if port in ("80", "443") else port

@@ -12,7 +12,7 @@ from .compiled import CompiledRegistry
 from .fields import is_token
 from .periods import Period
 from .registry import CookieRule, Purpose
-from .set_cookie import Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
+from .set_cookie import MOST_PAIRS, Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
 from .visitor import VisitorView
 
 Header = tuple[str, str]
@@ -286,6 +286,7 @@ class Enforcer:
                 rule for rule in rules.values() if rule and rule.purpose not in self._compiled.essential
             ),
             hidden=self._hide_undeclared and None in rules.values(),
+            overflows=field.count(";") >= MOST_PAIRS,
             declared=frozenset(rule.name for rule in rules.values() if rule),
             undeclared=tuple(
                 sorted(name for name, rule in rules.items() if not rule and name and name not in nameless)
@@ -335,6 +336,8 @@ class CookieSurvey(NamedTuple):
     """The rules of the cookies that the visitor decides about."""
     hidden: bool
     """Whether there are undeclared cookies, and the registry hides them."""
+    overflows: bool
+    """Whether there are more pairs than are read: no browser's, so the app is shown none of them."""
     declared: frozenset[str]
     """The names of all the rules that its cookies fall under."""
     undeclared: tuple[str, ...]

@@ -16,23 +16,36 @@ request can have. What that rests on:
 - A partitioned cookie needs `Partitioned; Secure`; a `__Host-` or `__Secure-` name what its prefix demands.
 
 A line never aims at a place where the same answer sets a cookie of that name.
+
+Nothing is counted, for without the text that is one visitor's there is nobody to count for: known places are
+told on every answer, guessed ones take turns by the minute, and the answer's budget bounds both. A stranger
+chooses the path, the host and the names, so the first two are cut before anything is made of them, and no
+line is written that the budget has no room for.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import zip_longest
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from math import gcd
+from typing import NamedTuple, TypeVar
 
 from .registry import CookieRule
 from .set_cookie import EPOCH, SetCookie, read_set_cookie
 
-MOST_LINES = 12
-MOST_OCTETS = 1536
-"""Of all values together: a proxy keeps 4 or 8 KiB for a response's whole header."""
+BUDGET = 3072
+"""Octets of the deletions and our own cookie together on one answer: a proxy keeps 4 KiB for a header."""
+_PAGE_BUDGET = 1536
+_PAGE_LINES = 12
+"""Where no choice is made, answers are ordinary pages, whose own fields need room as well."""
+_SHORTEST = 80
+"""Octets that no deletion goes below."""
 _MOST_PLACES = 60
 _LONGEST_PATH = 255
 _LONGEST_NAME = 512
-_FEWEST_TRIES = 40
-_ROUNDS = 3
+_LONGEST_HOST = 253
+"""Octets of a host name (RFC 1035, section 2.3.4)."""
+_MOST_LABELS = 12
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -54,6 +67,8 @@ class Surroundings(NamedTuple):
     secure: bool
     chosen: bool = False
     """Whether the visitor's choice is made on this very request."""
+    minute: int = 0
+    """Minutes since any fixed moment: whose turn it is."""
 
 
 class Leftover(NamedTuple):
@@ -62,10 +77,7 @@ class Leftover(NamedTuple):
     name: str
     named: bool
     """False for a nameless cookie, whose text stands in `name`."""
-    known: tuple[Place, ...]
-    """Where it is declared or was seen to be set."""
-    tried: int = 0
-    """How many places were tried already."""
+    rule: CookieRule | None = None
     came: bool = True
     """Whether it came with the request; if not, the known places are all there is to try."""
 
@@ -106,14 +118,6 @@ def default_path(path: str) -> str:
     return path[: path.rfind("/")] or "/"
 
 
-def places(leftover: Leftover, around: Surroundings) -> list[Place]:
-    """Where a cookie of this request can be and a line from here can reach: the known places first."""
-    known = [place for place in leftover.known if covers(place.domain, around.host)]
-    candidates = dict.fromkeys([*known, *(_guesses(around) if leftover.came else ())])
-    fits = _demand(leftover.name, around)
-    return [place for place in candidates if fits(place)][:_MOST_PLACES]
-
-
 def covers(domain: str, host: str) -> bool:
     """Whether a cookie's domain is the host or above it: whether the host can set and delete it."""
     return not domain or host == domain or host.endswith(f".{domain}")
@@ -130,71 +134,173 @@ def _demand(name: str, around: Surroundings) -> Callable[[Place], bool]:
     return lambda _: True
 
 
-def _guesses(around: Surroundings) -> Iterable[Place]:
-    """Likely ones first: the whole site, then directories, which scripts leave by default."""
+def _guesses(around: Surroundings) -> tuple[list[Place], list[Place]]:
+    """Where any cookie of a request can be: likely places, which are the whole site, and others.
+
+    The others are directories, which scripts leave by default, then what ends with a slash.
+    """
     domains = ["", *_parents(around.host)]
-    paths = _prefixes(around.path)
-    for some in (paths[:1], paths[1:]):
-        for partitioned in (False, True):
-            yield from (Place(domain, path, partitioned) for path in some for domain in domains)
+    root, *paths = _prefixes(around.path)
+    others = chain(
+        (Place(domain, root, partitioned=True) for domain in domains),
+        (Place(domain, path) for path in paths for domain in domains),
+        (Place(domain, path, partitioned=True) for path in paths for domain in domains),
+    )
+    likely = [Place(domain, root) for domain in domains]
+    return likely, list(islice(others, _MOST_PLACES - len(likely)))
 
 
 def _parents(host: str) -> list[str]:
-    """The host and its parents that can be a `Domain`, the shortest first."""
-    labels = host.split(".")
-    if labels[-1].isdigit() or ":" in host:
+    """The host and its parents that can be a `Domain`, the shortest first; of many labels the last alone."""
+    labels = host.rsplit(".", _MOST_LABELS)[-_MOST_LABELS:]
+    if labels[-1].isdigit() or ":" in host or len(host) > _LONGEST_HOST:
         return []
     return [".".join(labels[start:]) for start in range(len(labels) - 2, -1, -1)]
 
 
 def _prefixes(path: str) -> list[str]:
     """The root and the paths that match a request's: directories first, then what ends with a slash."""
+    if len(path) > _LONGEST_PATH:
+        path = path[: path.rfind("/", 0, _LONGEST_PATH) + 1]
     ends = [index for index, letter in enumerate(path) if letter == "/" and index]
     found = [*(path[:end] for end in ends), path, *(path[: end + 1] for end in ends)]
-    kept = [one for one in found if one.startswith("/") and len(one) <= _LONGEST_PATH and ";" not in one]
+    kept = [one for one in found if one.startswith("/") and ";" not in one]
     return list(dict.fromkeys(["/", *kept]))
 
 
-def expire(leftovers: Sequence[Leftover], around: Surroundings, answer: Iterable[str]) -> list[Expiry]:
+Known = Callable[[Leftover], Iterable[Place]]
+"""Tells where a cookie is declared or was seen to be set."""
+
+
+def expire(
+    leftovers: Sequence[Leftover],
+    around: Surroundings,
+    answer: Iterable[str],
+    known: Known,
+    budget: int = BUDGET,
+) -> list[Expiry]:
     """The lines that one answer takes along, in the order in which they have to leave.
 
-    `answer` are the Set-Cookie values that leave with it, behind these lines. What was tried least comes
-    first, and each cookie gets one line before any gets a second; what does not fit waits for the next
-    answer. A cookie that the answer expires in our words already is left out: a second pass adds nothing.
+    What came with the request goes first, to its known places or else to the whole site; then what did not
+    come; then the guesses. Each cookie gets one line before any gets a second, and what does not fit waits
+    for the next answer.
+
+    Args:
+        leftovers: what has to go, each once.
+        around: what the request tells.
+        answer: the Set-Cookie values that leave with it, behind these lines. A cookie that they expire in our
+            words already is left out: a second pass adds nothing.
+        known: where a cookie is declared or was seen to be set. Asked only of what a line is written for.
+        budget: octets of header fields that there is room for.
     """
-    texts = set(answer)
-    taken = {(cookie.name, place_of(cookie, around.path)) for cookie in map(read_set_cookie, texts)}
-    hungriest = sorted(leftovers, key=lambda one: (not one.came, one.tried))
-    turns = [_turn(leftover, around, texts, taken) for leftover in hungriest]
-    chosen: list[Expiry] = []
-    size = 0
-    for row in zip_longest(*turns):
-        for expiry in filter(None, row):
-            if len(chosen) < MOST_LINES and size + len(expiry.line) <= MOST_OCTETS:
-                chosen.append(expiry)
-                size += len(expiry.line)
-    return chosen
+    room = _Room(budget) if around.chosen else _Room(min(budget, _PAGE_BUDGET), _PAGE_LINES)
+    agenda = _Agenda(leftovers, around, answer, known)
+    return [expiry for turns in agenda.stages() for expiry in room.fill(turns)]
 
 
-def _turn(
-    leftover: Leftover, around: Surroundings, texts: set[str], taken: set[tuple[str, Place]]
-) -> list[Expiry]:
-    """What one cookie would like to have on this answer: the next of its places."""
-    lines = {place: _line(leftover, place, around) for place in places(leftover, around)}
-    free = [place for place in lines if (leftover.name, place) not in taken]
-    if not free or not texts.isdisjoint(lines.values()):
-        return []
-    start = leftover.tried % len(free)
-    # A known place is nearly always the right one: guesses wait until the cookie was seen again.
-    known = sum(place in leftover.known for place in free)
-    return [Expiry(leftover, lines[place]) for place in free[start : known if start < known else None]]
+def field_octets(line: str) -> int:
+    """What a Set-Cookie value takes of a response's header; nothing, if there is none."""
+    return len(f"Set-Cookie: {line}\r\n") if line else 0
 
 
-def refuses(leftover: Leftover, around: Surroundings) -> bool:
-    """Whether trying on is pointless: every place was tried again and again, or there is none."""
-    count = len(places(leftover, around))
-    too_long = len(leftover.name) > _LONGEST_NAME
-    return not count or too_long or leftover.tried >= max(_ROUNDS * count, _FEWEST_TRIES)
+class _Room:
+    """What there is left on one answer."""
+
+    def __init__(self, octets: int, lines: int = BUDGET) -> None:
+        self._octets, self._lines = octets, lines
+
+    def fill(self, turns: Iterable[Iterator[Expiry]]) -> Iterator[Expiry]:
+        """One line of each, then another of each, while there is room; who does not fit in has to wait."""
+        while turns:
+            waiting: list[Iterator[Expiry]] = []
+            for turn in turns:
+                if self._octets < _SHORTEST or not self._lines:
+                    return
+                expiry = next(turn, None)
+                if expiry is not None and self._takes(field_octets(expiry.line)):
+                    yield expiry
+                    waiting.append(turn)
+            turns = waiting
+
+    def _takes(self, octets: int) -> bool:
+        if octets > self._octets:
+            return False
+        self._octets -= octets
+        self._lines -= 1
+        return True
+
+
+class _Agenda:
+    """Who is to be told what on one answer, worked out no further than it is asked for."""
+
+    def __init__(
+        self, leftovers: Sequence[Leftover], around: Surroundings, answer: Iterable[str], known: Known
+    ) -> None:
+        self._around, self._known = around, known
+        cookies = [read_set_cookie(text) for text in set(answer)]
+        self._taken = {(cookie.name, place_of(cookie, around.path)) for cookie in cookies}
+        told = {
+            (cookie.name or cookie.value, bool(cookie.name)) for cookie in cookies if self._is_ours(cookie)
+        }
+        waiting = [one for one in leftovers if len(one.name) <= _LONGEST_NAME and one[:2] not in told]
+        self._absent = [one for one in waiting if not one.came]
+        came = [one for one in waiting if one.came]
+        self._share = BUDGET if around.chosen else _PAGE_LINES // max(1, len(came))
+        self._came = came if around.chosen else _rotated(came, around.minute, _PAGE_LINES)
+        self._likely, self._others = _guesses(around)
+        self._now_likely = self._likely_now()
+        self._said = set[str]()
+
+    def _is_ours(self, cookie: SetCookie) -> bool:
+        leftover = Leftover(cookie.name or cookie.value, named=bool(cookie.name))
+        return cookie.line == _line(leftover, place_of(cookie, self._around.path), self._around)
+
+    def _likely_now(self) -> list[Place]:
+        """The likely places that come first now: every other minute, where they would fill the answer."""
+        if len(self._likely) < self._share:
+            return self._likely
+        return (
+            [] if self._around.minute % 2 else _rotated(self._likely, self._around.minute // 2, self._share)
+        )
+
+    def stages(self) -> Iterator[Iterable[Iterator[Expiry]]]:
+        """The cookies' lines, cookie by cookie, in the order of what is to be done first."""
+        yield (self._lines(leftover, self._first(leftover)) for leftover in self._came)
+        yield (self._lines(leftover, self._known_places(leftover)) for leftover in self._absent)
+        others = _rotated(self._others, self._around.minute // 2, self._share)
+        rest = [*self._now_likely, *others, *self._likely]
+        yield (self._lines(leftover, rest) for leftover in self._came)
+
+    def _first(self, leftover: Leftover) -> list[Place]:
+        return self._known_places(leftover) or self._now_likely
+
+    def _known_places(self, leftover: Leftover) -> list[Place]:
+        host = self._around.host
+        places = dict.fromkeys(place for place in self._known(leftover) if covers(place.domain, host))
+        kept = [*islice(places, _MOST_PLACES)]
+        return kept if len(kept) <= self._share else _rotated(kept, self._around.minute, self._share)
+
+    def _lines(self, leftover: Leftover, places: Iterable[Place]) -> Iterator[Expiry]:
+        fits = _demand(leftover.name, self._around)
+        for place in places:
+            if not fits(place) or (leftover.name, place) in self._taken:
+                continue
+            line = _line(leftover, place, self._around)
+            if line not in self._said:
+                self._said.add(line)
+                yield Expiry(leftover, line)
+
+
+def _rotated(items: list[T], minute: int, share: int) -> list[T]:
+    """The items from where it is their turn: on by as many as fit in each minute.
+
+    Without a common divisor every item is the first one in time, however few fit in.
+    """
+    if len(items) < 2:
+        return items
+    step = next(step for step in range(max(1, share), 0, -1) if gcd(step, len(items)) == 1)
+    start = minute * step % len(items)
+    return [*items[start:], *items[:start]]
 
 
 def _line(leftover: Leftover, place: Place, around: Surroundings) -> str:

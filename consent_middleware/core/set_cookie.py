@@ -25,6 +25,9 @@ LONGEST_PAIR = 4096
 LONGEST_ATTRIBUTE = 1024
 """Octets in an attribute's value, above which browsers ignore that attribute (ditto)."""
 
+MOST_PAIRS = 1000
+"""Pairs of a `Cookie` field that are read: browsers keep some hundred cookies of a site."""
+
 _UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _BLANKS = " \t"
 # Blanks and quotes that some engines strip from a name and others do not.
@@ -190,7 +193,7 @@ class _Reader:
         self.last: dict[str, str] = {}
         self.ages: list[int] = []
         self.dates: list[datetime] = []
-        self.lifetimes: list[str] = []
+        self.lifetimes = set[str]()
         self.clear = True
         self.repeated = False
         for piece in self.pieces:
@@ -211,7 +214,7 @@ class _Reader:
 
     def _read_lifetime(self, key: str, piece: str, value: str) -> None:
         self.clear &= key not in self.lifetimes
-        self.lifetimes.append(key)
+        self.lifetimes.add(key)
         if len(value) > LONGEST_ATTRIBUTE:
             self.clear = False
         elif key == "max-age":
@@ -328,11 +331,11 @@ class CookiePair(NamedTuple):
 def read_cookies(field: str) -> list[CookiePair]:
     """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
 
-    Nothing is unquoted or decoded. A pair without `=` is a nameless cookie; its name is its text, since
-    that is how the app will see a nameless cookie that impersonates a named one.
+    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded. A pair without `=` is a nameless cookie; its
+    name is its text, since that is how the app will see a nameless cookie that impersonates a named one.
     """
     pairs = []
-    for piece in field.split(";"):
+    for piece in field.split(";", MOST_PAIRS)[:MOST_PAIRS]:
         name, _, value = piece.partition("=")
         # Frameworks strip with str.strip(), which takes more than blanks: what the app would see counts.
         pairs.append(CookiePair(name.strip(), value.strip(_BLANKS), piece))

@@ -20,7 +20,7 @@ from .consent import Consent
 LONGEST_READ = 4096
 """Octets above which a token is refused unread."""
 LONGEST_WRITTEN = 1800
-"""Octets above which a choice is coarsened before it is signed: proxies keep 4 KiB for a whole header."""
+"""Octets above which a choice is coarsened before it is signed: it and deletions share 3 KiB of an answer."""
 
 _SALT = "consent_middleware.token.v2"
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}", re.ASCII)

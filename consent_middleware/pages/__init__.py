@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from werkzeug import Request, Response
+from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 from werkzeug.utils import redirect
 
@@ -12,7 +12,7 @@ from ..exchange import Exchange
 from ..policy import GPC_PATH
 from . import banner, choose, cookie_policy, openapi, preferences, questions, receipt, reports, static_files
 from .problems import problem
-from .visit import Visit, json_response
+from .visit import Visit, json_response, page_request
 
 Page = Callable[[Visit], Response]
 
@@ -50,7 +50,7 @@ _CONTENT_SECURITY = (
 
 def respond(environ: dict[str, Any], exchange: Exchange) -> Response:
     """Answer a request for one of the consent pages."""
-    visit = Visit(Request(environ), exchange)
+    visit = Visit(page_request(environ), exchange)
     path = exchange.request.path
     page = path.removeprefix(exchange.policy.registry.consent.path)
     json = path == GPC_PATH or page in _FOR_PROGRAMS or visit.speaks_json

@@ -5,6 +5,7 @@ over; a program is told.
 """
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from werkzeug import Request
@@ -16,6 +17,7 @@ from ..core.registry import Registry
 
 LIMIT = 64 * 1024
 """Octets of a body."""
+_MOST_FIELDS = 1000
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 CONTINUED_BROWSING = "continued-browsing"
@@ -57,8 +59,7 @@ def read_post(request: Request, registry: Registry) -> Post:
         case "application/json":
             return _checked(_from_json(read_body(request)), registry)
         case "application/x-www-form-urlencoded":
-            read_body(request)
-            return _from_form(request.form)
+            return _from_form(_form_fields(read_body(request), registry))
     raise UnsupportedMediaType(f"Send {FORM} or {JSON}.")
 
 
@@ -70,6 +71,16 @@ def read_body(request: Request) -> bytes:
     if len(body) > LIMIT:
         raise RequestEntityTooLarge
     return body
+
+
+def _form_fields(body: bytes, registry: Registry) -> MultiDict[str, str]:
+    """The fields of a form; RequestEntityTooLarge for more than there can be questions, twice over."""
+    most = _MOST_FIELDS + 2 * (len(registry.purposes) + len(registry.vendors) + len(registry.cookies))
+    try:
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=most)
+    except ValueError as error:
+        raise RequestEntityTooLarge from error
+    return MultiDict(pairs)
 
 
 def _from_json(body: bytes) -> Post:

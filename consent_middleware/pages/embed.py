@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
-from werkzeug import Request
 
 from ..errors import ConsentStateError
 from ..exchange import exchange_of
@@ -12,14 +11,14 @@ from ..request import RequestConsent
 from . import banner, cookie_policy
 from .consent_mode import consent_mode
 from .tag import tag
-from .visit import Visit
+from .visit import Visit, page_request
 
 
 class Embedded:
     """The parts for one request, given as a WSGI environ. ConsentStateError if the app is not wrapped."""
 
     def __init__(self, environ: Mapping[str, Any], target: Mapping[str, Any] | None = None) -> None:
-        self._request = Request(dict(environ))
+        self._request = page_request(environ)
         self._exchange = exchange_of(environ if target is None else target)
 
     def _visit(self, lang: str) -> Visit:

@@ -4,6 +4,7 @@ import re
 from urllib.parse import unquote
 
 _LONGEST_PATH = 2048
+_MOST_STAGES = 8
 _UNSAFE = re.compile(r"\\|//")
 _END_OF_PATH = re.compile(r"[?#]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -14,12 +15,12 @@ def path_of_this_host(text: str) -> str | None:
 
     Browsers take `//`, `/\` and backslashes for the start of a host and skip tabs and line breaks (WHATWG
     URL, "basic URL parser"); what lies between may decode once more than we do. So the path is looked at in
-    every stage of decoding.
+    every stage of decoding, and one that has more of them than anything decodes is refused.
     """
     if not text.startswith("/") or len(text) > _LONGEST_PATH:
         return None
     seen = text
-    for _ in range(_LONGEST_PATH):
+    for _ in range(_MOST_STAGES):
         if _UNSAFE.search(_END_OF_PATH.split(seen, 1)[0]) or _CONTROL.search(seen):
             return None
         decoded = unquote(seen)

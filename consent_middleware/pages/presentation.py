@@ -38,7 +38,7 @@ def mark(text: str) -> str:
 
 @dataclass(frozen=True)
 class Presentation:
-    """The pages of one registry in one language, below `mount`.
+    """The pages of one registry in one language, below `mount`, which is percent-encoded.
 
     `asked_language` is set where the language was asked for and not negotiated: links keep it then.
     """
@@ -54,7 +54,7 @@ class Presentation:
         """The address of one of the pages, from the root of the host."""
         if self.asked_language and "." not in page:
             query = {"lang": self.asked_language, **query}
-        path = quote(f"{self.mount}{self.registry.consent.path}/{page}", safe=_SAFE)
+        path = self.mount + quote(f"{self.registry.consent.path}/{page}", safe=_SAFE)
         return path + (f"?{urlencode(query)}" if query else "")
 
     def static_url(self, name: str, text: str) -> str:

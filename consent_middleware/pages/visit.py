@@ -1,9 +1,10 @@
 """One request for a consent page, or for a page of the site that shows some of ours."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import msgspec
 from werkzeug import Request, Response
@@ -20,6 +21,26 @@ from .origin import path_of_this_host
 from .presentation import Presentation
 from .state import state_of
 from .wording import Wording
+
+_READ = {
+    "HTTP_ACCEPT": 1024,
+    "HTTP_ACCEPT_LANGUAGE": 1024,
+    "HTTP_IF_NONE_MATCH": 1024,
+    "CONTENT_TYPE": 256,
+    "QUERY_STRING": 8192,
+}
+"""Octets that are read of what a page's request may hold any number of: its readers are slow."""
+
+
+def page_request(environ: Mapping[str, Any]) -> Request:
+    """The request of a WSGI environ, with long fields cut behind the last whole member that is read."""
+    return Request({**environ, **{key: _cut(environ.get(key, ""), limit) for key, limit in _READ.items()}})
+
+
+def _cut(value: str, limit: int) -> str:
+    if len(value) <= limit:
+        return value
+    return value[: max(value.rfind(end, 0, limit) for end in ",;&") + 1].rstrip(",;&")
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,7 @@ class Visit:
             registry=policy.registry,
             appearance=policy.appearance,
             wording=Wording(policy.appearance.speak(language), language, policy.registry),
-            mount=self.request.root_path.rstrip("/"),
+            mount=self.exchange.request.mount,
             asked_language=asked,
             records_kept=policy.records is not None,
         )
@@ -86,7 +107,7 @@ class Visit:
     def here(self) -> str:
         """The page of the site that is being shown, to come back to; "" if that cannot be told."""
         query = self.request.query_string.decode("latin-1")
-        path = quote(f"{self.request.root_path}{self.request.path}", safe="/:@!$&'()*+,;=~")
+        path = self.exchange.request.full_path
         return path_of_this_host(path + (f"?{query}" if query else "")) or ""
 
     @property
