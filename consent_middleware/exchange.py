@@ -23,8 +23,6 @@ from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
-_DATE_SKEW = 60
-
 
 T = TypeVar("T")
 Text = TypeVar("Text", bytes, str)
@@ -233,11 +231,12 @@ class Exchange:
         survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
-        if not (survey.optional or survey.hidden) or policy.observing or not self.needed:
+        optional = survey.optional + survey.disguised
+        if not (optional or survey.hidden) or policy.observing or not self.needed:
             return False
         dated = not self.terms.by_objection or self.standing.measured_since
         welcome = self.standing.allows_rule if dated else self._is_welcome
-        self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
+        self.shows_leftovers = survey.hidden or not all(map(welcome, optional))
         return self.shows_leftovers
 
     def _take_stock(self) -> None:
@@ -319,7 +318,7 @@ class Exchange:
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
-        moment = Moment(self.standing, now, self.needed, _dates_hold(headers, now))
+        moment = Moment(self.standing, now, self.needed, _sent(headers))
         leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
         return (list(headers) if self.policy.observing else leaving), decisions
 
@@ -468,7 +467,7 @@ def _replaced(decision: Decision, answer: object) -> Decision:
 
 def _has_one(field: str) -> bool:
     """Whether a signal is given: one member that is exactly `1`, however many fields (GPC, section 3)."""
-    return field == "1" or (bool(field) and any(member.strip() == "1" for member in field.split(",")))
+    return field == "1" or (bool(field) and any(member.strip(" \t") == "1" for member in field.split(",")))
 
 
 def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Header]:
@@ -479,14 +478,9 @@ def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Heade
     return [*leaving[:start], *lines, *leaving[start:]]
 
 
-def _dates_hold(headers: list[Header], now: datetime) -> bool:
-    """Whether a `Date` that the app set itself is now, within a minute: browsers count `Expires` from it."""
-    for name, value in headers:
-        if name.strip().lower() == "date":
-            date = cookie_date(value)
-            if date is None or abs((date - now).total_seconds()) > _DATE_SKEW:
-                return False
-    return True
+def _sent(headers: list[Header]) -> tuple[datetime | None, ...]:
+    """The `Date` that the app states itself, read; there may be several."""
+    return tuple(cookie_date(value) for name, value in headers if name.strip().lower() == "date")
 
 
 def exchange_of(target: Mapping[str, Any]) -> Exchange:

@@ -68,7 +68,7 @@ class ConsentPolicy:
     ) -> None:
         self.registry = registry
         self.terms = Terms(registry)
-        self.clock = clock
+        self.clock = clock if clock is _utc_now else lambda: clock().astimezone(UTC)
         self.new_id = new_id
         self.consent_needed = consent_needed
         self.on_decision = on_decision

@@ -91,7 +91,7 @@ class WsgiRequest:
     def field(self, name: str) -> str:
         """See `request.Request`."""
         value: str = self.target.get("HTTP_" + name.upper().replace("-", "_"), "")
-        return value.strip()
+        return value.strip(" \t")
 
 
 def _code(status: str) -> int:
