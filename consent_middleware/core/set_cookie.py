@@ -48,6 +48,7 @@ _CHROMIUM_AGE = re.compile(r"[+-]?[0-9]+")
 _SOME_NUMBER = re.compile(r"[\s+\"']*([0-9][0-9_]*)|(?=-[0-9]+$)(-[0-9]+)", re.ASCII)
 
 _FAR = datetime(9999, 12, 31, tzinfo=UTC)
+_FIRST_YEAR = 1601
 _DATE_SKEW = 60
 """Seconds by which a `Date` may differ from our clock and still be now."""
 _START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,8 +103,10 @@ class Attributes(NamedTuple):
     """What any engine might make of any `Max-Age`."""
     dates: tuple[datetime, ...]
     """The same of any `Expires`."""
-    readings: tuple[Reading, ...]
-    """What RFC 6265bis and Chromium take as the lifetime."""
+    valid: Reading
+    """The last ones that are valid: what RFC 6265bis takes as the lifetime."""
+    latest: Reading
+    """The last ones, valid or not: what Chromium takes as the lifetime."""
     clear: bool
     """Whether there is at most one `Max-Age` and one `Expires`, each in the spelling that all read alike."""
     rest: str
@@ -131,16 +134,16 @@ class Attributes(NamedTuple):
             return self.timeless
         starts = [now, *filter(None, sent)]
         spans = [*self.ages, *((end - start).total_seconds() for end in self.dates for start in starts)]
-        intended, longest = _shortest(self.readings, starts), max(spans)
+        intended, longest = _shortest(self.valid, self.latest, now, starts[1:]), max(spans)
         same = intended is not None and (intended <= 0) == (longest <= 0)
         if not self.clear or self.ages:
             return Life(intended, longest, self.clear and same)
         return Life(intended, longest, same and _are_now(sent, now), split=not same)
 
 
-def _shortest(readings: Iterable[Reading], starts: Iterable[datetime]) -> float | None:
-    """The shortest life that any reading makes of it; a session is longest, for it has no stated end."""
-    spans = [reading.seconds(start) for reading in readings for start in starts]
+def _shortest(valid: Reading, latest: Reading, now: datetime, sent: Sequence[datetime] = ()) -> float | None:
+    """The shorter life of both readings; a session is longest, for it has no stated end."""
+    spans = [valid.seconds(now), *(latest.seconds(start) for start in sent or (now,))]
     return min((span for span in spans if span is not None), default=None)
 
 
@@ -278,7 +281,7 @@ class _Reader:
             self.dates.append(end)
         if not counts:
             return
-        if end and end != _FAR:
+        if end and end.year >= _FIRST_YEAR and end != _FAR:
             self.valid = self.valid._replace(end=end)
         self.latest = self.latest._replace(end=end)
 
@@ -304,12 +307,12 @@ def read_attributes(tail: str) -> Attributes:
     """Read what stands behind the first `;` of a line."""
     read = _Reader(tail)
     path = read.last.get("path", "")
-    readings = tuple(dict.fromkeys((read.valid, read.latest)))
-    timeless = Life(_shortest(readings, (_START,)), max(read.ages, default=None), read.clear)
+    timeless = Life(_shortest(read.valid, read.latest, _START), max(read.ages, default=None), read.clear)
     return Attributes(
         ages=tuple(read.ages),
         dates=tuple(read.dates),
-        readings=readings,
+        valid=read.valid,
+        latest=read.latest,
         clear=read.clear,
         rest=read.rest(),
         repeated=read.repeated,
@@ -422,7 +425,7 @@ def names_seen(piece: str) -> set[str]:
         closed = "=".join(parts)
         # A blank behind "=" can be the end of a value that has a "=" in it.
         loose = "=".join([part.rstrip() for part in text.split("=")])
-        words = (closed if len(parts) == 2 else loose).replace('"', " ").split()  # noqa: PLR2004
+        words = (closed if len(parts) == 2 else loose).replace('"', " ").split()
         found = {*_WEBOB_WORD.findall(closed), *_WEBOB_WORD.findall(loose)}
         names.update(word.partition("=")[0] for word in (*words, *(word for word in found if "=" in word)))
     return names - {"", piece.partition("=")[0].strip(_BLANKS)}

@@ -120,7 +120,7 @@ def test_attributes():
     attributes = read_set_cookie(
         "a=b; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High"
     ).attributes
-    assert attributes[4:-1] == (
+    assert attributes[5:-1] == (
         "; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High",
         False,
         True,
