@@ -132,6 +132,9 @@ class Attributes(NamedTuple):
         """
         if self.timeless is not None:
             return self.timeless
+        if self.clear and not sent and not self.ages:
+            span = (self.dates[0] - now).total_seconds()
+            return Life(span, span, clear=True)
         starts = [now, *filter(None, sent)]
         spans = [*self.ages, *((end - start).total_seconds() for end in self.dates for start in starts)]
         intended, longest = _shortest(self.valid, self.latest, now, starts[1:]), max(spans)
@@ -231,7 +234,7 @@ class _Reader:
         self.dates: list[datetime] = []
         self.valid = Reading(None, None)
         self.latest = Reading(None, None)
-        self.lifetimes: list[str] = []
+        self.found: set[str] = set()
         self.clear = True
         self.repeated = False
         for piece in self.pieces:
@@ -247,13 +250,14 @@ class _Reader:
             return
         if len(value) <= LONGEST_ATTRIBUTE:
             self.last[key] = value
-        self.repeated |= key in _SINGLE and any(key == other for other, _ in self.kept)
+        self.repeated |= key in _SINGLE and key in self.found
+        self.found.add(key)
         self.kept.append((key, piece))
 
     def _read_lifetime(self, key: str, piece: str, value: str, *, counts: bool) -> None:
         """Read a lifetime; it `counts` if browsers too take its name for one."""
-        self.clear &= key not in self.lifetimes
-        self.lifetimes.append(key)
+        self.clear &= key not in self.found
+        self.found.add(key)
         if len(value) > LONGEST_ATTRIBUTE:
             self.clear = False
         elif key == "max-age":
