@@ -136,7 +136,7 @@ class AsgiRequest:
         wanted = name.encode()
         # Names should be in lower case but need not be (ASGI, connection scope).
         found = [value for key, value in self.target["headers"] if key.lower() == wanted]
-        return ",".join([value.decode("latin-1").strip() for value in found])
+        return ",".join([value.decode("latin-1").strip(" \t") for value in found])
 
 
 def _path_below_mount(scope: Scope) -> str:

@@ -42,7 +42,6 @@ _ARE_PLAIN: dict[Any, re.Pattern[Any]] = {
     "\0": re.compile(_PLAIN_FIELDS),
     b"\0": re.compile(_PLAIN_FIELDS.encode()),
 }
-_DATE_SKEW = 60
 
 
 T = TypeVar("T")
@@ -309,11 +308,12 @@ class Exchange:
         survey, policy = self.survey, self.policy
         if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
             self._take_stock()
-        if not (survey.optional or survey.hidden or survey.overflows) or policy.observing:
+        optional = survey.optional + survey.disguised
+        if not (optional or survey.hidden or survey.overflows) or policy.observing:
             return False
         dated = not self.compiled.by_objection or self.view.measured_since
         welcome = self.view.permissions.allows_rule if dated else self._is_welcome
-        self.shows_leftovers = survey.hidden or not all(map(welcome, survey.optional))
+        self.shows_leftovers = survey.hidden or not all(map(welcome, optional))
         return self.shows_leftovers or survey.overflows
 
     def _take_stock(self) -> None:
@@ -419,7 +419,7 @@ class Exchange:
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
         now = self.policy.clock()
-        moment = Moment(self.view, now, _dates_hold(headers, now))
+        moment = Moment(self.view, now, _sent(headers))
         leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
         if len(leaving) < len(headers):
             self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
@@ -477,8 +477,8 @@ class Exchange:
 
     def _room(self) -> int:
         """The octets for deletions beside our own cookie, which may leave for measurement alone."""
-        own = self.standing.consent if self.changed else None
-        if own is None and self.terms.by_objection and not self.standing.measured_since:
+        own = self.view.consent if self.changed else None
+        if own is None and self.compiled.by_objection and not self.view.measured_since:
             own = self._measured()
         line = self.policy.consent_cookie(own, self.now, self.secure) if own else ""
         return BUDGET - field_octets(line)
@@ -601,7 +601,7 @@ def _replaced(decision: Decision, answer: object) -> Decision:
 
 def _has_one(field: str) -> bool:
     """Whether a signal is given: one member that is exactly `1`, however many fields (GPC, section 3)."""
-    return field == "1" or (bool(field) and any(member.strip() == "1" for member in field.split(",")))
+    return field == "1" or (bool(field) and any(member.strip(" \t") == "1" for member in field.split(",")))
 
 
 def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Header]:
@@ -612,14 +612,9 @@ def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Heade
     return [*leaving[:start], *lines, *leaving[start:]]
 
 
-def _dates_hold(headers: list[Header], now: datetime) -> bool:
-    """Whether a `Date` that the app set itself is now, within a minute: browsers count `Expires` from it."""
-    for name, value in headers:
-        if name.strip().lower() == "date":
-            date = cookie_date(value)
-            if date is None or abs((date - now).total_seconds()) > _DATE_SKEW:
-                return False
-    return True
+def _sent(headers: list[Header]) -> tuple[datetime | None, ...]:
+    """The `Date` that the app states itself, read; there may be several."""
+    return tuple(cookie_date(value) for name, value in headers if name.strip().lower() == "date")
 
 
 def exchange_of(target: Mapping[str, Any]) -> Exchange:

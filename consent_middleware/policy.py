@@ -80,9 +80,10 @@ class ConsentPolicy:
     ) -> None:
         records, pages = options.get("records"), options.get("pages")
         self.registry = registry
+        clock = options.get("clock", _utc_now)
         self.compiled = compile_registry(registry)
         self.permissions = lru_cache(256)(partial(permissions_on, self.compiled))
-        self.clock = options.get("clock", _utc_now)
+        self.clock = clock if clock is _utc_now else lambda: clock().astimezone(UTC)
         self.random = options.get("random", secrets.token_bytes)
         self._model = options.get("model")
         self.on_decision = options.get("on_decision")

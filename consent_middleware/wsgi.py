@@ -87,7 +87,7 @@ class WsgiRequest:
         """See `request.Request`."""
         key = "CONTENT_TYPE" if name == "content-type" else "HTTP_" + name.upper().replace("-", "_")
         value: str = self.target.get(key, "")
-        return value.strip()
+        return value.strip(" \t")
 
 
 def _code(status: str) -> int:

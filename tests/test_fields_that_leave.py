@@ -70,7 +70,7 @@ def test_no_more_on_any_path(exchanges, visitors, make_policy, name, value):
         {"on_request": lambda target: get_consent(target).decided},
         {"status": 500},
         {"status": 302},
-        {"policy": make_policy(consent_needed=lambda target: False)},
+        {"policy": make_policy(model=lambda target: "opt-out")},
     ]
     for way in ways:
         answer = exchanges.run([(name, value), SOUND, ("Set-Cookie", "session=1")], **way)

@@ -12,7 +12,17 @@ from .compiled import CompiledRegistry
 from .fields import is_token
 from .periods import Period
 from .registry import CookieRule, Purpose
-from .set_cookie import MOST_PAIRS, Attributes, CookiePair, Life, SetCookie, read_cookies, read_set_cookie
+from .set_cookie import (
+    MOST_PAIRS,
+    Attributes,
+    CookiePair,
+    Life,
+    SetCookie,
+    names_seen,
+    read_attributes,
+    read_cookies,
+    read_set_cookie,
+)
 from .visitor import VisitorView
 
 Header = tuple[str, str]
@@ -106,12 +116,13 @@ class Moment(NamedTuple):
 
     view: VisitorView
     now: datetime
-    dates_hold: bool = True
-    """Whether the response's `Date` is now, so that `Expires` means what it says."""
+    sent: tuple[datetime | None, ...] = ()
+    """What the response states as its `Date`, from which some browsers count `Expires`; None: unreadable."""
 
 
 _STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
 _BREAK = re.compile("[\r\n\0]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
@@ -156,19 +167,22 @@ class Enforcer:
         cookie = read_set_cookie(line)
         if cookie.flaw is not None:
             return _drop(cookie, Reason(cookie.flaw), None)
-        life = cookie.attributes.life(moment.now, dates_hold=moment.dates_hold)
+        life = cookie.attributes.life(moment.now, moment.sent)
         if cookie.name in self._own_names:
             return self._decide_own(cookie, life, moment)
         rule, refusal, kept_for = self._footing(cookie.name, moment.view)
         if life.deletes:
-            return _delete(cookie, life, rule, allowed=refusal is None)
+            if refusal is None and life.split and self._is_within(life, rule, moment):
+                # To write it anew would take from some browsers what they keep, or let others keep it longer.
+                return self._raised(_keep_deletion(cookie, rule), cookie)
+            return _delete(cookie, rule, plain=refusal is None and life.clear)
         if refusal is not None:
             return _drop(cookie, refusal, rule)
         return self._raised(self._limited(cookie, life, rule, moment, kept_for), cookie)
 
     def _decide_own(self, cookie: SetCookie, life: Life, moment: Moment) -> Decision:
         if life.deletes:
-            return _delete(cookie, life, None, allowed=True)
+            return _delete(cookie, None, plain=life.clear)
         if not self._verifies(cookie.value):
             return _drop(cookie, Reason.FORGED, None)
         return self._limited(cookie, life, None, moment, Reason.OWN)
@@ -226,6 +240,10 @@ class Enforcer:
                 ends.append((measuring_ends, Reason.MEASURING_END))
         end, reason = min(ends)
         return (end - moment.now).total_seconds(), reason
+
+    def _is_within(self, life: Life, rule: CookieRule | None, moment: Moment) -> bool:
+        seconds, _ = self._limit(rule, moment)
+        return seconds is not None and life.longest is not None and life.longest <= seconds
 
     def _raised(self, decision: Decision, cookie: SetCookie) -> Decision:
         demands = self._demands.get(decision.rule.name) if decision.rule else None
@@ -285,6 +303,7 @@ class Enforcer:
             optional=tuple(
                 rule for rule in rules.values() if rule and rule.purpose not in self._compiled.essential
             ),
+            disguised=tuple({rule for pair in pairs for rule in self._disguised(pair)}),
             hidden=self._hide_undeclared and None in rules.values(),
             overflows=field.count(";") >= MOST_PAIRS,
             declared=frozenset(rule.name for rule in rules.values() if rule),
@@ -304,7 +323,7 @@ class Enforcer:
         kept: list[CookiePair] = []
         hidden: list[CookiePair] = []
         for pair in read_cookies(field):
-            (kept if self._is_visible(pair.name, allows) else hidden).append(pair)
+            (kept if self._is_visible(pair, allows) else hidden).append(pair)
         return (";".join(pair.piece for pair in kept).lstrip(" ") if hidden else field), hidden
 
     def leftovers(
@@ -320,11 +339,19 @@ class Enforcer:
                 found.setdefault((pair.name, "=" in pair.piece), (pair, rule))
         return list(found.values())
 
-    def _is_visible(self, name: str, allows: Callable[[CookieRule], bool]) -> bool:
-        if name in self._own_names:
+    def _is_visible(self, pair: CookiePair, allows: Callable[[CookieRule], bool]) -> bool:
+        if pair.name in self._own_names:
             return True
-        rule = self._classify(name)
-        return not self._hide_undeclared if rule is None else allows(rule)
+        rule = self._classify(pair.name)
+        if rule is not None:
+            return allows(rule)
+        return not self._hide_undeclared and all(map(allows, self._disguised(pair)))
+
+    def _disguised(self, pair: CookiePair) -> list[CookieRule]:
+        """The rules of what an app might find in an undeclared pair that it would be shown."""
+        if self._hide_undeclared or pair.name in self._own_names or self._classify(pair.name):
+            return []
+        return [rule for name in names_seen(pair.piece) if (rule := self._classify(name))]
 
 
 class CookieSurvey(NamedTuple):
@@ -334,6 +361,8 @@ class CookieSurvey(NamedTuple):
     """Consent cookies."""
     optional: tuple[CookieRule, ...]
     """The rules of the cookies that the visitor decides about."""
+    disguised: tuple[CookieRule, ...]
+    """The rules of what some parsers would find in its undeclared cookies."""
     hidden: bool
     """Whether there are undeclared cookies, and the registry hides them."""
     overflows: bool
@@ -371,15 +400,29 @@ class _Demands:
         )
 
     def raise_(self, line: str, attributes: Attributes) -> str:
-        if self.secure and not attributes.secure:
-            line += "; Secure"
-        if self.httponly and not attributes.httponly:
-            line += "; HttpOnly"
-        if _STRICTNESS[self.samesite] > _STRICTNESS.get(attributes.samesite, 0):
-            head, *pieces = line.split(";")
-            kept = [piece for piece in pieces if piece.partition("=")[0].strip().lower() != "samesite"]
-            line = ";".join([head, *kept, f" SameSite={self.samesite.title()}"])
-        return line
+        """The line with what it lacks, in front: WebKitGTK stops reading at an octet that is not ASCII."""
+        head, *pieces = line.split(";")
+        seen = _seen_everywhere(pieces, attributes)
+        raised = []
+        if self.secure and not seen.secure:
+            raised.append(" Secure")
+        if self.httponly and not seen.httponly:
+            raised.append(" HttpOnly")
+        if _strictness(self.samesite) > min(_strictness(attributes.samesite), _strictness(seen.samesite)):
+            strictest = max(self.samesite, attributes.samesite, key=_strictness)
+            raised.append(f" SameSite={strictest.title()}")
+            pieces = [piece for piece in pieces if piece.partition("=")[0].strip().lower() != "samesite"]
+        return ";".join([head, *raised, *pieces])
+
+
+def _strictness(samesite: str) -> int:
+    return _STRICTNESS.get(samesite, 0)
+
+
+def _seen_everywhere(pieces: list[str], attributes: Attributes) -> Attributes:
+    """The attributes that stand before the first octet that is not ASCII."""
+    tail = ";".join(pieces)
+    return attributes if tail.isascii() else read_attributes(_NOT_ASCII.split(tail, maxsplit=1)[0])
 
 
 _NO_DEMANDS = _Demands(secure=False, httponly=False, samesite="none")
@@ -389,10 +432,14 @@ def _drop(cookie: SetCookie, reason: Reason, rule: CookieRule | None) -> Decisio
     return Decision(cookie.name, Action.DROP, reason, rule, cookie.line, None)
 
 
-def _delete(cookie: SetCookie, life: Life, rule: CookieRule | None, *, allowed: bool) -> Decision:
-    if allowed and life.clear:
-        return Decision(cookie.name, Action.KEEP, Reason.DELETION, rule, cookie.line, cookie.line)
+def _delete(cookie: SetCookie, rule: CookieRule | None, *, plain: bool) -> Decision:
+    if plain:
+        return _keep_deletion(cookie, rule)
     return Decision(cookie.name, Action.SHORTEN, Reason.DELETION, rule, cookie.line, cookie.deletion())
+
+
+def _keep_deletion(cookie: SetCookie, rule: CookieRule | None) -> Decision:
+    return Decision(cookie.name, Action.KEEP, Reason.DELETION, rule, cookie.line, cookie.line)
 
 
 def _shortened(

@@ -7,14 +7,17 @@ Facts that this module rests on (RFC 6265bis, sections 5.1.1, 5.6 and 5.7, and w
 - Of repeated attributes the last wins, but engines differ in whether an invalid last one hides a valid
   earlier one. `Max-Age` beats `Expires`, except in WebKitGTK, where the later of the two wins.
 - Engines differ in which odd numbers and dates they accept. Hence only two spellings count as clear here,
-  digits for `Max-Age` and the fixed-length date for `Expires`; anything else is read as the standard
-  says, or as a more generous engine would, and is written anew before it leaves.
+  digits for `Max-Age` and the fixed-length date for `Expires`; anything else is written anew before it
+  leaves. What is written is what was meant: the last valid `Max-Age`, else the last valid `Expires`, or
+  what Chromium makes of the line if that is shorter. A more generous reading counts for the limit alone.
+- Chromium and Firefox count `Expires` from the answer's `Date`, the others from their own clock.
 - A nameless cookie `=a=b` comes back as `a=b`: nobody can tell it from a cookie that is called `a`.
 
 All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any text.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -42,10 +45,15 @@ _CLEAR_DATE = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_AGE = re.compile(r"-?[0-9]+")
+_CHROMIUM_AGE = re.compile(r"[+-]?[0-9]+")
 # What int(), or an engine that stops at the first odd character, would make of it; or a plain negative.
 _SOME_NUMBER = re.compile(r"[\s+\"']*([0-9][0-9_]*)|(?=-[0-9]+$)(-[0-9]+)", re.ASCII)
 
 _FAR = datetime(9999, 12, 31, tzinfo=UTC)
+_FIRST_YEAR = 1601
+_DATE_SKEW = 60
+"""Seconds by which a `Date` may differ from our clock and still be now."""
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -64,11 +72,13 @@ class Life(NamedTuple):
     """How long a line asks a browser to keep its cookie, in seconds from now; None is a session."""
 
     intended: float | None
-    """What the line asks for: as RFC 6265bis reads it, or as the most generous engine if it is unclear."""
+    """What is meant: what RFC 6265bis reads, or Chromium if that is shorter."""
     longest: float | None
-    """The longest that any engine would make of it."""
+    """The longest that any engine would make of it: what the limits are for."""
     clear: bool
     """Whether all engines read the same from the text as it stands."""
+    split: bool = False
+    """Whether the answer's `Date` alone makes it a deletion for some engines and none for others."""
 
     @property
     def deletes(self) -> bool:
@@ -76,11 +86,30 @@ class Life(NamedTuple):
         return self.intended is not None and self.intended <= 0
 
 
+class Reading(NamedTuple):
+    """The `Max-Age` and the `Expires` that count for one reader, None for one that does not."""
+
+    age: int | None
+    end: datetime | None
+
+    def seconds(self, start: datetime) -> float | None:
+        """How long that is from `start` on, None for a session. `Max-Age` wins (RFC 6265bis, section 5.7)."""
+        if self.age is not None or self.end is None:
+            return self.age
+        return (self.end - start).total_seconds()
+
+
 class Attributes(NamedTuple):
     """The attributes of one line."""
 
     ages: tuple[int, ...]
+    """What any engine might make of any `Max-Age`."""
     dates: tuple[datetime, ...]
+    """The same of any `Expires`."""
+    valid: Reading
+    """The last ones that are valid: what RFC 6265bis takes as the lifetime."""
+    latest: Reading
+    """The last ones, valid or not: what Chromium takes as the lifetime."""
     clear: bool
     """Whether there is at most one `Max-Age` and one `Expires`, each in the spelling that all read alike."""
     rest: str
@@ -99,20 +128,33 @@ class Attributes(NamedTuple):
     timeless: Life | None
     """What `life` says whatever the time: known unless there is a date."""
 
-    def life(self, now: datetime, *, dates_hold: bool = True) -> Life:
+    def life(self, now: datetime, sent: Sequence[datetime | None] = ()) -> Life:
         """How long the line asks to be kept from `now` on.
 
-        `dates_hold` is false where the response carries a `Date` that is not now: Chromium and Firefox
-        count `Expires` from that date.
+        `sent` is what the answer states as its `Date`, None for one that cannot be read.
         """
         if self.timeless is not None:
             return self.timeless
-        spans = [*self.ages, *((end - now).total_seconds() for end in self.dates)]
-        longest = max(spans)
-        if not self.clear:
-            return Life(longest, longest, clear=False)
-        intended = spans[0]
-        return Life(intended, longest, (dates_hold or bool(self.ages)) and (intended <= 0) == (longest <= 0))
+        if self.clear and not sent and not self.ages:
+            span = (self.dates[0] - now).total_seconds()
+            return Life(span, span, clear=True)
+        starts = [now, *filter(None, sent)]
+        spans = [*self.ages, *((end - start).total_seconds() for end in self.dates for start in starts)]
+        intended, longest = _shortest(self.valid, self.latest, now, starts[1:]), max(spans)
+        same = intended is not None and (intended <= 0) == (longest <= 0)
+        if not self.clear or self.ages:
+            return Life(intended, longest, self.clear and same)
+        return Life(intended, longest, same and _are_now(sent, now), split=not same)
+
+
+def _shortest(valid: Reading, latest: Reading, now: datetime, sent: Sequence[datetime] = ()) -> float | None:
+    """The shorter life of both readings; a session is longest, for it has no stated end."""
+    spans = [valid.seconds(now), *(latest.seconds(start) for start in sent or (now,))]
+    return min((span for span in spans if span is not None), default=None)
+
+
+def _are_now(dates: Iterable[datetime | None], now: datetime) -> bool:
+    return all(date is not None and abs((date - now).total_seconds()) <= _DATE_SKEW for date in dates)
 
 
 class SetCookie(NamedTuple):
@@ -193,7 +235,9 @@ class _Reader:
         self.last: dict[str, str] = {}
         self.ages: list[int] = []
         self.dates: list[datetime] = []
-        self.lifetimes = set[str]()
+        self.valid = Reading(None, None)
+        self.latest = Reading(None, None)
+        self.found: set[str] = set()
         self.clear = True
         self.repeated = False
         for piece in self.pieces:
@@ -205,55 +249,77 @@ class _Reader:
         # Some engines strip more than SP and HTAB from an attribute's name: such a one is a lifetime too.
         tidy = key.strip().strip(_ODD_EDGES).strip()
         if tidy in {"max-age", "expires"}:
-            self._read_lifetime(tidy, piece, value)
+            self._read_lifetime(tidy, piece, value, counts=tidy == key)
             return
         if len(value) <= LONGEST_ATTRIBUTE:
-            self.repeated |= key in self.last and key in {"domain", "path", "samesite"}
             self.last[key] = value
+        self.repeated |= key in _SINGLE and key in self.found
+        self.found.add(key)
         self.kept.append((key, piece))
 
-    def _read_lifetime(self, key: str, piece: str, value: str) -> None:
-        self.clear &= key not in self.lifetimes
-        self.lifetimes.add(key)
+    def _read_lifetime(self, key: str, piece: str, value: str, *, counts: bool) -> None:
+        """Read a lifetime; it `counts` if browsers too take its name for one."""
+        self.clear &= key not in self.found
+        self.found.add(key)
         if len(value) > LONGEST_ATTRIBUTE:
             self.clear = False
         elif key == "max-age":
-            self._read_age(piece, value)
+            self._read_age(piece, value, counts=counts)
         else:
-            self._read_date(piece, value)
+            self._read_date(piece, value, counts=counts)
 
-    def _read_age(self, piece: str, value: str) -> None:
+    def _read_age(self, piece: str, value: str, *, counts: bool) -> None:
         match = _CLEAR_AGE.fullmatch(piece)
         self.clear &= match is not None
-        number = match or _SOME_NUMBER.match(value)
-        if number:
+        if number := match or _SOME_NUMBER.match(value):
             self.ages.append(int((number[1] or number[2]).replace("_", "")))
+        if not counts:
+            return
+        if _AGE.fullmatch(value):
+            self.valid = self.valid._replace(age=int(value))
+        # Chromium takes the last one that stands there, and falls back to `Expires` if it cannot read it.
+        self.latest = self.latest._replace(age=int(value) if _CHROMIUM_AGE.fullmatch(value) else None)
 
-    def _read_date(self, piece: str, value: str) -> None:
+    def _read_date(self, piece: str, value: str, *, counts: bool) -> None:
         match = _CLEAR_DATE.fullmatch(piece)
         end = cookie_date(value)
         self.clear &= match is not None and end is not None
         if end:
             self.dates.append(end)
+        if not counts:
+            return
+        if end and end.year >= _FIRST_YEAR and end != _FAR:
+            self.valid = self.valid._replace(end=end)
+        self.latest = self.latest._replace(end=end)
 
     def rest(self) -> str:
+        """All but the lifetimes; of what may stand there once, the last that browsers do not ignore."""
         kept, seen = [], set[str]()
         for key, piece in reversed(self.kept):
-            if key in seen and key in {"domain", "path", "samesite"}:
+            if key in _SINGLE and (key in seen or (self.repeated and _is_ignored(piece))):
                 continue
             seen.add(key)
             kept.append(piece)
         return "".join(f";{piece}" for piece in reversed(kept))
 
 
+_SINGLE = frozenset({"domain", "path", "samesite"})
+
+
+def _is_ignored(piece: str) -> bool:
+    return len(piece.partition("=")[2].strip(_BLANKS)) > LONGEST_ATTRIBUTE
+
+
 def read_attributes(tail: str) -> Attributes:
     """Read what stands behind the first `;` of a line."""
     read = _Reader(tail)
     path = read.last.get("path", "")
-    longest = max(read.ages, default=None)
+    timeless = Life(_shortest(read.valid, read.latest, _START), max(read.ages, default=None), read.clear)
     return Attributes(
         ages=tuple(read.ages),
         dates=tuple(read.dates),
+        valid=read.valid,
+        latest=read.latest,
         clear=read.clear,
         rest=read.rest(),
         repeated=read.repeated,
@@ -263,7 +329,7 @@ def read_attributes(tail: str) -> Attributes:
         domain=read.last.get("domain", "").removeprefix(".").lower(),
         path=path if path.startswith("/") else "",
         partitioned="partitioned" in read.last,
-        timeless=None if read.dates else Life(longest, longest, clear=read.clear),
+        timeless=None if read.dates else timeless,
     )
 
 
@@ -279,7 +345,8 @@ _YEAR = re.compile(r"([0-9]{2,5})(?![0-9])")
 def cookie_date(text: str) -> datetime | None:
     """Read an `Expires` value by the algorithm of RFC 6265bis, section 5.1.1; always UTC.
 
-    None for what is no date. A year of five digits is the far future, as one engine has it.
+    None for what is no date. A year of five digits is the far future, as one engine has it, and a year
+    before 1601, which the standard takes for no date, is long ago, as browsers have it.
     """
     found: dict[str, tuple[str, ...]] = {}
     for token in _DELIMITERS.split(text):
@@ -301,10 +368,9 @@ def cookie_date(text: str) -> datetime | None:
         year += 1900 if year >= 70 else 2000
     month = _MONTHS.index(found["month"][0]) + 1
     try:
-        found_date = datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
+        return datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
-    return found_date if year >= 1601 else None
 
 
 def imf_fixdate(moment: datetime) -> str:
@@ -331,12 +397,42 @@ class CookiePair(NamedTuple):
 def read_cookies(field: str) -> list[CookiePair]:
     """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
 
-    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded. A pair without `=` is a nameless cookie; its
+    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded, and names lose SP and HTAB alone, as in
+    browsers: what else stands beside a name is a part of it. A pair without `=` is a nameless cookie; its
     name is its text, since that is how the app will see a nameless cookie that impersonates a named one.
     """
     pairs = []
     for piece in field.split(";", MOST_PAIRS)[:MOST_PAIRS]:
         name, _, value = piece.partition("=")
-        # Frameworks strip with str.strip(), which takes more than blanks: what the app would see counts.
-        pairs.append(CookiePair(name.strip(), value.strip(_BLANKS), piece))
+        pairs.append(CookiePair(name.strip(_BLANKS), value.strip(_BLANKS), piece))
     return pairs
+
+
+# A name that is a token and a value of what every parser takes as one text: all see this one cookie.
+_PLAIN_PAIR = re.compile(
+    r"[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=[!#$%&'()*+./:<=>?@^_`{|}~0-9A-Za-z-]*[ \t]*",
+)
+# WebOb finds a name wherever what it takes for a letter of a name begins.
+_WEBOB_WORD = re.compile(r"[~!@#$%^&*()_+=\-`.?|:/{}<>'0-9A-Za-z]+")
+
+
+def names_seen(piece: str) -> set[str]:
+    """Names other than its own that a parser might find in one pair of a `Cookie` field.
+
+    Django and aiohttp strip the blanks of Unicode, of octets read as latin-1 or as UTF-8; http.cookies and
+    aiohttp begin a new pair at a blank or behind a quote; WebOb at any character that is none of a name.
+    Rather a name too many than one too few: quotes may have been opened in a pair before this one.
+    """
+    if _PLAIN_PAIR.fullmatch(piece):
+        return set()
+    names: set[str] = set()
+    for text in {piece, piece.encode("latin-1", "replace").decode("utf-8", "replace")}:
+        parts = [part.strip() for part in text.split("=")]
+        names.add(parts[0])
+        closed = "=".join(parts)
+        # A blank behind "=" can be the end of a value that has a "=" in it.
+        loose = "=".join([part.rstrip() for part in text.split("=")])
+        words = (closed if len(parts) == 2 else loose).replace('"', " ").split()
+        found = {*_WEBOB_WORD.findall(closed), *_WEBOB_WORD.findall(loose)}
+        names.update(word.partition("=")[0] for word in (*words, *(word for word in found if "=" in word)))
+    return names - {"", piece.partition("=")[0].strip(_BLANKS)}

@@ -27,7 +27,8 @@ DATES = [
     ("Sun Nov  6 08:49:37 1994", (1994, 11, 6, 8, 49, 37)),
     ("Wed, 09 Jun 2031 10:18 GMT", None),
     ("Wed, 30 Feb 2031 10:18:14 GMT", None),
-    ("Wed, 09 Jun 1600 10:18:14 GMT", None),
+    ("Wed, 09 Jun 1600 10:18:14 GMT", (1600, 6, 9, 10, 18, 14)),
+    ("Wed, 09 Jun 101 10:18:14 GMT", (101, 6, 9, 10, 18, 14)),
     ("Wed, 09 Jun 2031 24:18:14 GMT", None),
     ("Wed, 09 Jun 2031 10:18:60 GMT", None),
     ("Wed, 09 Jun 20310 10:18:14 GMT", (9999, 12, 31, 0, 0, 0)),
@@ -119,7 +120,7 @@ def test_attributes():
     attributes = read_set_cookie(
         "a=b; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High"
     ).attributes
-    assert attributes[3:-1] == (
+    assert attributes[5:-1] == (
         "; path=/x ;DOMAIN = .Example.COM; secure=no;HttpOnly;; SameSite=LAX; Partitioned; Priority=High",
         False,
         True,
@@ -137,8 +138,36 @@ def test_attribute_values_that_are_too_long():
     assert read_set_cookie(f"a=b; Path=/{'x' * 1024}").attributes.path == ""
 
 
+LONG = "/" + "x" * 1024
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (f"; Path=/a; Path={LONG}", "; Path=/a"),
+        (f"; Path=/a; Path=/b; Path={LONG}; Path={LONG}", "; Path=/b"),
+        (f"; Path={LONG}; Path=/a", "; Path=/a"),
+        (f"; Domain=example.com; x; Domain={LONG}", "; Domain=example.com; x"),
+        (f"; SameSite=Strict; SameSite={LONG}", "; SameSite=Strict"),
+        (f"; Path={LONG}; Path={LONG}; Secure", "; Secure"),
+        (f"; Path={LONG}; Secure", f"; Path={LONG}; Secure"),
+    ],
+)
+def test_repeated_attributes_that_are_too_long(sent, kept):
+    """Of a repeated attribute the last stays that browsers do not ignore for its length."""
+    cookie = read_set_cookie(f"a=b; Max-Age=60{sent}")
+    assert cookie.session() == f"a=b{kept}"
+    assert cookie.deletion() == f"a=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{kept}"
+    assert cookie.attributes.repeated is (kept != sent)
+
+
 def test_read_cookies():
     """A Cookie field splits at `;` and the first `=`, and nothing is decoded or lost."""
+    assert [pair.name for pair in read_cookies(" \t_ga\t=1; \xa0_ga=1;\x85_ga\x1f=1")] == [
+        "_ga",
+        "\xa0_ga",
+        "\x85_ga\x1f",
+    ]
     pairs = read_cookies('a=b=c;  d="e;f" ; =g; ; h')
     assert [(pair.name, pair.value) for pair in pairs] == [
         ("a", "b=c"),

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent_middleware.core.consent import NO_SIGNALS, Consent, Terms
+from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient
+from consent_middleware.core.permissions import Grounds, permissions_on
 from consent_middleware.registry_file import examine_text
 from consent_middleware.registry_file.checks import consent_cookie_names, covers, embraces
 
@@ -82,13 +83,11 @@ def gated(partners, hosts, mode="enforce"):
     return text
 
 
-def longest(registry, now):
+def longest(registry):
     """The policy of a visitor who allows everything, as it leaves."""
-    terms = Terms(registry)
-    everything = terms.appraise(Consent(decided_at=now, version=1, purposes=("social",)))
-    recipient = Recipient(
-        standing=terms.standing((everything,), now, NO_SIGNALS), report_uri="/consent/report"
-    )
+    grounds = Grounds(purposes=("social",), version=1, live=True)
+    allowed = permissions_on(compile_registry(registry), grounds)
+    recipient = Recipient(permissions=allowed, report_uri="/consent/report")
     leaving = Gate(registry).response_headers(200, [("Content-Type", "text/html")], recipient)
     return leaving[-1][1].partition("; report-uri")[0]
 
