@@ -685,7 +685,7 @@ def test_leftovers_go(both_doors, make_policy, visitors, cookies):
             browser.receive(answer.cookies())
             tick()
             assert len(answer.cookies()) <= 12
-            if view == 3 and len(names) == 1:
+            if view == 5 and len(names) == 1:
                 break
         assert browser.cookies == {cookie for cookie in cookies if cookie.name in essential}
 

@@ -267,7 +267,10 @@ class _Agenda:
         """The cookies' lines, cookie by cookie, in the order of what is to be done first."""
         yield (self._lines(leftover, self._first(leftover)) for leftover in self._came)
         yield (self._lines(leftover, self._known_places(leftover)) for leftover in self._absent)
-        others = _rotated(self._others, self._around.minute // 2, self._share)
+        minute = self._around.minute
+        # Where likely places come every other minute only, the others must not see odd minutes alone.
+        turn = minute if self._now_likely is self._likely else minute // 2
+        others = _rotated(self._others, turn, self._share)
         rest = [*self._now_likely, *others, *self._likely]
         yield (self._lines(leftover, rest) for leftover in self._came)
 
