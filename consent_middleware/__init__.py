@@ -1,7 +1,7 @@
 """Cookie consent, enforced where the cookie is born."""
 
 from .core.consent import Consent
-from .core.enforcement import Action, Decision, Reason
+from .core.verdict import Action, Decision, Reason
 from .policy import ConsentPolicy
 from .registry_file import Registry
 from .request import RequestConsent, get_consent

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
-from .core.enforcement import Header
+from .core.filtering import Header
 from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS, RequestConsent, mount_of

@@ -14,8 +14,8 @@ from .core import caching, choice
 from .core.caller import Caller
 from .core.compiled import NOTHING
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
-from .core.enforcement import Action, CookieSurvey, Decision, Header, Moment, Reason, is_field_text
 from .core.fields import TOKEN, before_control, is_token
+from .core.filtering import CookieSurvey, Header, Judged, is_field_text
 from .core.gating import Recipient
 from .core.leftovers import (
     BUDGET,
@@ -29,9 +29,10 @@ from .core.leftovers import (
 )
 from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
+from .core.verdict import Decision, Moment, Reason
 from .core.visitor import Circumstances, VisitorView, view_visitor
 from .errors import RecordStoreError
-from .policy import ConsentPolicy
+from .policy import ConsentPolicy, DecisionHook
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
@@ -389,9 +390,9 @@ class Exchange:
         """
         self.started = True
         try:
-            leaving, decisions = self._judge(headers)
+            leaving, judged = self._judge(headers)
             leaving, gated = self._gate(status, leaving)
-            return self._with_ours(leaving, decisions, gated=gated)
+            return self._with_ours(leaving, judged, gated=gated)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("a response could not be judged: what is governed is dropped", error)
             closed = list(headers) if self.policy.observing else self.policy.fail_closed.headers(headers)
@@ -417,13 +418,13 @@ class Exchange:
             self.policy.log.failure("header fields could not be judged: what is governed is dropped", error)
             return list(headers) if self.policy.observing else self.policy.fail_closed.trailers(headers)
 
-    def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Decision]]:
+    def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Judged]]:
         now = self.policy.clock()
         moment = Moment(self.view, now, _sent(headers))
-        leaving, decisions = self.policy.enforcer.filter(headers, moment, self._review)
+        leaving, judged = self.policy.enforcer.filter(headers, moment, self._review)
         if len(leaving) < len(headers):
             self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
-        return (list(headers) if self.policy.observing else leaving), decisions
+        return (list(headers) if self.policy.observing else leaving), judged
 
     def _gate(self, status: int, leaving: list[Header]) -> tuple[list[Header], bool]:
         """The fields that gate third parties for this visitor, and whether that made the answer personal."""
@@ -433,33 +434,33 @@ class Exchange:
         gated = self.policy.gate.governs(status, leaving, recipient.destination)
         return list(self.policy.gate.response_headers(status, leaving, recipient)), gated
 
-    def _with_ours(self, leaving: list[Header], decisions: list[Decision], *, gated: bool) -> list[Header]:
+    def _with_ours(self, leaving: list[Header], judged: list[Judged], *, gated: bool) -> list[Header]:
         policy, own = self.policy, self.view.consent if self.changed else None
         if policy.observing and own is None:
             return leaving
-        depends = gated or self.was_read or any(map(self._depends, decisions))
-        stored = self._learn(decisions)
+        depends = gated or self.was_read or any(map(_depends, judged))
+        stored = self._learn(judged)
         expiring: list[Expiry] = []
         if self.shows_leftovers or self.changed:
             expiring = self._expiring(leaving, depends=depends)
             leaving = _before_cookies(expiring, leaving)
-        if own is None and self._begins(decisions, stored, expiring):
+        if own is None and self._begins(judged, stored, expiring):
             own = self._measured()
         if own is not None:
             leaving.append(self._own_line(own))
         return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
 
-    def _learn(self, decisions: list[Decision]) -> list[CookieRule]:
+    def _learn(self, judged: list[Judged]) -> list[CookieRule]:
         """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
         stored: list[CookieRule] = []
-        for decision in decisions:
-            rule = decision.rule
-            if rule is None or decision.action is Action.DROP or decision.reason is Reason.DELETION:
+        for one in judged:
+            rule = one.verdict.rule
+            if rule is None or one.after is None or one.reason is Reason.DELETION:
                 continue
             self.policy.memory.settle(rule)
-            if rule.purpose not in self.compiled.essential:
+            if one.verdict.is_optional:
                 stored.append(rule)
-                self.policy.memory.learn(decision.name, decision.before, self.request)
+                self.policy.memory.learn(one.verdict.name, one.before, self.request)
         return stored
 
     def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Expiry]:
@@ -504,7 +505,7 @@ class Exchange:
         rule = leftover.rule
         return (*declared_places(rule), *self.policy.memory.places(leftover.name)) if rule else ()
 
-    def _begins(self, decisions: list[Decision], stored: list[CookieRule], expiring: list[Expiry]) -> bool:
+    def _begins(self, judged: list[Judged], stored: list[CookieRule], expiring: list[Expiry]) -> bool:
         """Whether exempt measurement of this visitor begins with this answer.
 
         It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
@@ -518,7 +519,7 @@ class Exchange:
             return False
         classify = self.policy.registry.classify
         told = {classify(expiry.leftover.name) for expiry in expiring}
-        given = any(decision.reason is Reason.OWN for decision in decisions)
+        given = any(one.reason is Reason.OWN for one in judged)
         return came <= new | told and not given and not self.request.field("consent-token")
 
     def _measured(self) -> Consent:
@@ -539,22 +540,30 @@ class Exchange:
             self.policy.log.failure("the cookie of a choice could not be made", error)
             return []
 
-    def _depends(self, decision: Decision) -> bool:
-        """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
-        if decision.rule is not None and decision.rule.purpose not in self.compiled.essential:
-            return True
-        text = decision.leaving
-        return text is None or decision.reason is Reason.OWN or not is_field_text(text)
+    def _review(self, judged: Judged) -> Judged:
+        """What becomes of a line once the site's hook has seen it; drops are logged."""
+        hook = self.policy.on_decision
+        if hook is not None:
+            judged = self._reviewed_by(hook, judged)
+        if judged.after is None:
+            self.policy.decision_log.note(judged.verdict.name, judged.reason, judged.verdict.rule)
+        return judged
 
-    def _review(self, decision: Decision) -> Decision:
-        if self.policy.on_decision is not None:
-            try:
-                decision = _replaced(decision, self.policy.on_decision(decision, self.request.target))
-            except Exception as error:  # noqa: BLE001 - whatever a site's function raises
-                self.policy.log.failure("on_decision failed: its answer is ignored", error)
-        if decision.action is Action.DROP:
-            self.policy.decision_log.note(decision)
-        return decision
+    def _reviewed_by(self, hook: DecisionHook, judged: Judged) -> Judged:
+        decision = judged.decision
+        try:
+            final = _replaced(decision, hook(decision, self.request.target))
+        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+            self.policy.log.failure("on_decision failed: its answer is ignored", error)
+            return judged
+        return judged if final is decision else judged._replace(after=final.leaving, reason=final.reason)
+
+
+def _depends(judged: Judged) -> bool:
+    """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
+    if judged.verdict.is_optional or judged.after is None or judged.reason is Reason.OWN:
+        return True
+    return judged.after is not judged.before and not is_field_text(judged.after)
 
 
 def as_pairs(headers: Iterable[Iterable[Any]] | None) -> list[tuple[Any, ...]]:

@@ -9,9 +9,10 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import count
 
-from .core.enforcement import Decision, Reason
 from .core.fields import token_start
+from .core.registry import CookieRule
 from .core.reports import Report
+from .core.verdict import Reason
 from .errors import RecordStoreError
 
 logger = logging.getLogger("consent_middleware")
@@ -115,10 +116,10 @@ class DecisionLog:
         self._drops = lru_cache(1024)(_Drop)
         self._fields = lru_cache(1024)(_Field)
 
-    def note(self, dropped: Decision) -> None:
+    def note(self, name: str, reason: Reason, rule: CookieRule | None) -> None:
         """Take notice of a line that is dropped."""
-        purpose = dropped.rule.purpose if dropped.rule else ""
-        drop = self._drops(dropped.name[:_LONGEST_NAME], dropped.reason, purpose)
+        purpose = rule.purpose if rule else ""
+        drop = self._drops(name[:_LONGEST_NAME], reason, purpose)
         if not drop.told:
             advice = _ADVICE.get(drop.reason, "").format(name=f'"{drop.name}"', purpose=purpose)
             drop.told = self._log.warning(

@@ -13,14 +13,15 @@ from .appearance import Appearance
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
-from .core.enforcement import CookieSurvey, Decision, Enforcer
 from .core.fail_closed import FailClosed
 from .core.fields import forwarded_proto
+from .core.filtering import CookieSurvey, Filter
 from .core.gating import Gate
 from .core.permissions import permissions_on
 from .core.registry import LawModel, Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
+from .core.verdict import Decision
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
 from .observe import DecisionLog, Inventory, Log, logger
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 Target = MutableMapping[str, Any]
 """An ASGI scope or a WSGI environ."""
+
+DecisionHook = Callable[[Decision, Target], Decision | None]
 
 GPC_PATH = "/.well-known/gpc.json"
 """Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
@@ -55,7 +58,7 @@ class PolicyOptions(TypedDict, total=False):
 
     model: Callable[[Target], LawModel] | None
     """Asked once per request for its law model, instead of the registry. A doubt counts as opt-in."""
-    on_decision: Callable[[Decision, Target], Decision | None] | None
+    on_decision: DecisionHook | None
     """Sees every decision on a Set-Cookie, and may return another."""
     on_choice: Callable[[Consent | None, Consent, Target], object] | None
     """Is told of every choice once it is recorded: what stood before, and what stands now."""
@@ -100,7 +103,7 @@ class ConsentPolicy:
         self.snapshot = snapshot_of(registry, self.appearance.digest)
         self.records = _open_records(records, keys, self.log) if records else None
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
-        self.enforcer = Enforcer(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
+        self.enforcer = Filter(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
         self.gate = Gate(registry)
         # What does not verify leaves by an exception, which a cache does not keep: strangers cannot fill it.
         self._verify = lru_cache(4096)(self._signer.verify)

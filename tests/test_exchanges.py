@@ -582,8 +582,11 @@ def test_a_date_that_makes_a_deletion(exchanges, visitors, date, ends, is_within
 
 def test_a_failure_of_ours_keeps_the_page(exchanges, make_policy, caplog):
     """If judging fails the cookies stay behind and the page goes on."""
-    policy = make_policy()
-    policy.enforcer.decide = None
+
+    def broken():
+        raise RuntimeError
+
+    policy = make_policy(clock=broken)
     answer = exchanges.run([("Set-Cookie", "session=1"), ("X-One", "1")], policy=policy)
     assert (answer.status, answer.body, answer.cookies(), answer.get("x-one")) == (200, b"hello", [], "1")
     assert "could not be judged" in caplog.text

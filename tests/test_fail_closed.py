@@ -54,12 +54,12 @@ STEPS = [
     "exchange.declared_places",
     "exchange.expire",
     "exchange.is_field_text",
-    "core.enforcement.read_set_cookie",
-    "core.enforcement.read_cookies",
-    "core.enforcement.Enforcer.decide",
-    "core.enforcement.Enforcer.filter",
-    "core.enforcement.Enforcer.filter_cookies",
-    "core.enforcement.Enforcer.leftovers",
+    "core.filtering.SetCookie",
+    "core.filtering.read_cookies",
+    "core.filtering.Filter.judge",
+    "core.filtering.Filter.filter",
+    "core.filtering.Filter.filter_cookies",
+    "core.filtering.Filter.leftovers",
     "exchange.view_visitor",
     "core.permissions.Permissions.allowed_vendors",
     "core.permissions.Permissions.allows",
@@ -170,7 +170,7 @@ def test_who_allows_everything_is_closed_too(exchanges, gated, visitors, monkeyp
 
 def test_a_log_that_fails(exchanges, gated, monkeypatch):
     """Neither the failure nor what happens while it is told reaches the visitor."""
-    monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+    monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     monkeypatch.setattr("consent_middleware.policy.ConsentPolicy.survey", fail)
     monkeypatch.setattr(logging.getLogger("consent_middleware"), "filters", [fail])
     assert_closed(*ask(exchanges, gated))
@@ -178,7 +178,7 @@ def test_a_log_that_fails(exchanges, gated, monkeypatch):
 
 def test_an_answer_that_was_personal_stays_so(exchanges, make_policy, monkeypatch):
     """A page that was made for one visitor's consent is not offered to caches on a failure."""
-    monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+    monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     headers = [("Cache-Control", "public, max-age=600"), ("Expires", "Mon, 23 Nov 2027 12:00:00 GMT")]
     answer = exchanges.run(
         headers, policy=make_policy(), on_request=lambda target: get_consent(target).allows("analytics")
@@ -189,7 +189,7 @@ def test_an_answer_that_was_personal_stays_so(exchanges, make_policy, monkeypatc
 
 def test_the_apps_own_policies_go_on_to_protect_it(exchanges, gated, monkeypatch):
     """A failure of ours takes the reports out of the app's policy and the features from its own line."""
-    monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+    monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     policies = [
         ("img-src *; report-uri /r, frame-src 'self'", "img-src *;, frame-src 'self'"),
         (f"REPORT-URI {FAR} /r;img-src *", ";img-src *"),
@@ -210,7 +210,7 @@ def test_the_apps_own_policies_go_on_to_protect_it(exchanges, gated, monkeypatch
 
 def test_no_store_stays(exchanges, gated, monkeypatch):
     """What nobody was to keep is kept by nobody on a failure either."""
-    monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+    monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     answer = exchanges.run([("Cache-Control", "No-Store"), ("Vary", "Accept")], policy=gated)
     assert "no-store" in answer.get("cache-control")
     assert answer.get("vary").startswith("Accept")
@@ -218,7 +218,7 @@ def test_no_store_stays(exchanges, gated, monkeypatch):
 
 def test_a_withdrawal_survives_a_failure(exchanges, gated, visitors, monkeypatch):
     """What was chosen and recorded leaves although the rest of the answer cannot be judged."""
-    monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+    monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     answer = exchanges.run(
         SENT,
         method="POST",
@@ -290,7 +290,7 @@ def test_early_hints_of_odd_types(gated):
 def test_trailers_carry_nothing_governed(gated, monkeypatch, fails):
     """Servers that make response fields of trailers send no field past the gate that way."""
     if fails:
-        monkeypatch.setattr("consent_middleware.core.enforcement.Enforcer.filter", fail)
+        monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     fields = [(name.lower().encode(), value.encode()) for name, value in SENT if name != "X-Set"]
     trailers = {"type": "http.response.trailers", "headers": [*fields, (b"x-set", b"_ga=1")]}
     [sent] = connect(gated, trailers)

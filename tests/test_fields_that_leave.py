@@ -79,14 +79,13 @@ def test_no_more_on_any_path(exchanges, visitors, make_policy, name, value):
 
 
 @pytest.mark.parametrize(("name", "value"), UNSOUND)
-def test_no_more_when_we_fail(exchanges, make_policy, monkeypatch, name, value):
+def test_no_more_when_we_fail(exchanges, make_policy, name, value):
     """Where judging fails the cookies stay behind and so does what is no field."""
-    policy = make_policy()
 
-    def failing(*args):
+    def failing():
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(policy.enforcer, "decide", failing)
+    policy = make_policy(clock=failing)
     answer = exchanges.run([(name, value), SOUND, ("Set-Cookie", "session=1")], policy=policy)
     assert leaving(answer) == [("x-sound", "1")]
 

@@ -82,6 +82,8 @@ class Permissions:
     uncovered_vendors: frozenset[str]
     """Vendors that were added after the choice."""
     decided: bool
+    by_default: bool
+    """Whether what needs consent is open because the law model says so, without a choice."""
 
     def allows(self, purpose: str) -> bool:
         """Whether cookies of this purpose may be stored; an unknown purpose may not."""
@@ -139,4 +141,5 @@ def permissions_on(compiled: CompiledRegistry, grounds: Grounds) -> Permissions:
         refused_cookies=frozenset(grounds.refused_cookies),
         uncovered_vendors=uncovered.vendors,
         decided=grounds.decided,
+        by_default=grounds.by_default,
     )

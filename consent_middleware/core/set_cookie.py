@@ -128,6 +128,12 @@ class Attributes(NamedTuple):
     timeless: Life | None
     """What `life` says whatever the time: known unless there is a date."""
 
+    def with_date(self, end: datetime) -> "Attributes":
+        """The same with another date where there is one, in the spelling that all browsers read alike."""
+        return self._replace(
+            dates=(end,), valid=self.valid._replace(end=end), latest=self.latest._replace(end=end)
+        )
+
     def life(self, now: datetime, sent: Sequence[datetime | None] = ()) -> Life:
         """How long the line asks to be kept from `now` on.
 
@@ -168,19 +174,45 @@ class SetCookie(NamedTuple):
     attributes: Attributes
     flaw: Flaw | None
 
-    def session(self) -> str:
-        """The line without any lifetime."""
-        return self.head + self.attributes.rest
+    def session(self, rest: str | None = None) -> str:
+        """The line without any lifetime; `rest` stands for its other attributes."""
+        return self.head + (self.attributes.rest if rest is None else rest)
 
-    def lasting(self, seconds: int, now: datetime) -> str:
-        """The line with one `Max-Age` and the `Expires` that matches it."""
+    def lasting(self, seconds: int, now: datetime, rest: str | None = None) -> str:
+        """The line with one `Max-Age` and the `Expires` that matches it; `rest` as for `session`."""
         end = imf_fixdate(now + timedelta(seconds=seconds))
-        return f"{self.head}{self.attributes.rest}; Max-Age={seconds}; Expires={end}"
+        return f"{self.session(rest)}; Max-Age={seconds}; Expires={end}"
 
     def deletion(self) -> str:
         """The deletion of this very cookie: no value, same place and flags."""
-        # The lifetime first: WebKitGTK stops reading at an odd octet and would keep the cookie.
-        return f"{self.name}=; Max-Age=0; Expires={EPOCH}{self.attributes.rest}"
+        return deletion(self.name, self.attributes)
+
+
+def deletion(name: str, attributes: Attributes) -> str:
+    """The line that deletes a cookie of this name, at the place and with the flags of these attributes."""
+    # The lifetime first: WebKitGTK stops reading at an odd octet and would keep the cookie.
+    return f"{name}=; Max-Age=0; Expires={EPOCH}{attributes.rest}"
+
+
+_STAND_IN = "Thu, 01 Jan 2026 00:00:00 GMT"
+_DATE_IN_TAIL = re.compile(rf"(?:\A|;){_CLEAR_DATE.pattern}(?=;|\Z)", re.IGNORECASE)
+
+
+def cut_date(tail: str) -> tuple[str, datetime | None]:
+    """What stands behind the first `;` of a line with a date that is always the same, and its own date.
+
+    The date changes with every answer, the rest seldom. None if there is no single date in the spelling that
+    all browsers read alike.
+    """
+    lower = tail.lower()
+    if "xpires" not in lower:
+        return tail, None
+    match = _DATE_IN_TAIL.search(tail) if lower.count("xpires") == 1 else None
+    end = cookie_date(match[0]) if match else None
+    if match is None or end is None or end.year < _FIRST_YEAR:
+        return tail, None
+    start = tail.index("=", match.start()) + 1
+    return f"{tail[:start]}{_STAND_IN}{tail[match.end() :]}", end
 
 
 def read_set_cookie(line: str) -> SetCookie:
@@ -192,19 +224,23 @@ def read_set_cookie(line: str) -> SetCookie:
     name, value = name.strip(_BLANKS), value.strip(_BLANKS)
     # What an app says after the value is nearly always the same; the value is not.
     attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
-    flaw: Flaw | None = None
-    if _is_unsafe(line) or _is_odd(name):
-        flaw = Flaw.MALFORMED
-    elif not name:
-        flaw = Flaw.NAMELESS
-    elif len(name) + len(value) > LONGEST_PAIR:
+    flaw = Flaw.MALFORMED if is_unsafe(line) else flaw_of(name, attributes)
+    if len(name) + len(value) > LONGEST_PAIR and flaw in {None, Flaw.PREFIX}:
         flaw = Flaw.TOO_LARGE
-    elif name.startswith("__") and not _prefix_holds(name.lower(), attributes):
-        flaw = Flaw.PREFIX
     return SetCookie(line, name, value, head, attributes, flaw)
 
 
-def _is_unsafe(line: str) -> bool:
+def flaw_of(name: str, attributes: Attributes) -> Flaw | None:
+    """What keeps browsers from storing any cookie of this name with these attributes."""
+    if _is_odd(name):
+        return Flaw.MALFORMED
+    if not name:
+        return Flaw.NAMELESS
+    return Flaw.PREFIX if name.startswith("__") and not _prefix_holds(name.lower(), attributes) else None
+
+
+def is_unsafe(line: str) -> bool:
+    """Whether a line holds an octet that makes browsers throw it away."""
     # Nearly every line is printable ASCII, which the built-in check sees at a tenth of the cost.
     return not (line.isascii() and line.isprintable()) and _UNSAFE.search(line) is not None
 

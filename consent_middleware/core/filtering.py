@@ -1,0 +1,296 @@
+"""Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from .compiled import CompiledRegistry
+from .consent import utc_day
+from .fields import is_token
+from .permissions import Permissions
+from .registry import CookieRule
+from .set_cookie import (
+    LONGEST_PAIR,
+    MOST_PAIRS,
+    CookiePair,
+    SetCookie,
+    cut_date,
+    flaw_of,
+    names_seen,
+    read_attributes,
+    read_cookies,
+)
+from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Moment, Reason, Verdict
+
+Header = tuple[str, str]
+
+_BREAK = re.compile("[\r\n\0]")
+_UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_DAY = timedelta(days=1)
+_LONGEST_REMEMBERED = 256
+"""Octets of a name and its attributes, above which no verdict is kept."""
+_MOST_VERDICTS = 512
+
+
+class Judged(NamedTuple):
+    """One line with its verdict, and what becomes of it."""
+
+    verdict: Verdict
+    before: str
+    after: str | None
+    reason: Reason
+
+    @property
+    def decision(self) -> Decision:
+        """The same as the site's hook gets it."""
+        action = Action.REWRITE
+        if self.after is None or self.after == self.before:
+            action = Action.DROP if self.after is None else Action.KEEP
+        return Decision(self.verdict.name, action, self.reason, self.verdict.rule, self.before, self.after)
+
+
+class _Verdicts:
+    """The verdicts of one day for all who have the same permissions."""
+
+    __slots__ = ("made", "since", "until")
+
+    def __init__(self, now: datetime) -> None:
+        self.made: dict[tuple[str, str], Verdict] = {}
+        self.since = utc_day(now)
+        self.until = self.since + _DAY
+
+
+class Filter:
+    """Judges cookie by cookie; built once from a registry.
+
+    `own_names` are those of the consent cookie, `verifies` tells whether we signed a value of it.
+    """
+
+    def __init__(
+        self, compiled: CompiledRegistry, own_names: frozenset[str], verifies: Callable[[str], bool]
+    ) -> None:
+        self._compiled = compiled
+        registry = compiled.registry
+        self._own_names = own_names
+        self._verifies = verifies
+        self._classify = registry.classify
+        self._verdicts: dict[Permissions, _Verdicts] = {}
+        self._keep_unknown = registry.consent.unknown == "keep"
+        self._hide_undeclared = registry.consent.undeclared_request != "keep"
+        self._expire_undeclared = registry.consent.undeclared_request == "expire"
+        self.governed = frozenset(
+            {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
+        )
+        """Names of the header fields that set cookies, in lower case."""
+        self.signs = tuple(self.governed)
+        """What makes the fields of a response worth a closer look, wherever it stands."""
+        self.optional = tuple(
+            (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
+        )
+        """The exact names that the visitor decides about, as they stand in header fields, and their rules."""
+        self._demands = {
+            rule.name: demands
+            for rule in registry.cookies
+            if (demands := Demands.of(rule, registry.purposes[rule.purpose])) != NO_DEMANDS
+        }
+
+    def judge(self, line: str, moment: Moment) -> Judged:
+        """Judge one `Set-Cookie` value."""
+        head, _, tail = line.partition(";")
+        name, equals, value = head.partition("=")
+        name = name.strip(" \t") if equals else ""
+        verdict, end = self._verdict(name, tail, moment)
+        fixed = verdict.fixed
+        if fixed is not None and len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable():
+            after, reason = fixed
+            return Judged(verdict, line, line if after == "" else after, reason)
+        attributes = verdict.attributes if end is None else verdict.attributes.with_date(end)
+        value = value.strip(" \t") if equals else head.strip(" \t")
+        cookie = SetCookie(line, name, value, head, attributes, verdict.flaw)
+        return Judged(verdict, line, *verdict.judge(cookie, moment))
+
+    def _verdict(self, name: str, tail: str, moment: Moment) -> tuple[Verdict, datetime | None]:
+        """The verdict on a name with these attributes, and the date among them that it is not made for."""
+        verdicts = self._verdicts.get(moment.view.permissions)
+        if verdicts is None or not verdicts.since <= moment.now < verdicts.until:
+            verdicts = self._new_verdicts(moment)
+        verdict, end = verdicts.made.get((name, tail)), None
+        if verdict is None:
+            tail, end = cut_date(tail)
+            verdict = verdicts.made.get((name, tail))
+        if verdict is None:
+            verdict = self._make(name, tail, moment)
+            if len(name) + len(tail) <= _LONGEST_REMEMBERED:
+                if len(verdicts.made) >= _MOST_VERDICTS:
+                    verdicts = self._new_verdicts(moment)
+                verdicts.made[name, tail] = verdict
+        return verdict, end
+
+    def _new_verdicts(self, moment: Moment) -> _Verdicts:
+        if len(self._verdicts) >= _MOST_VERDICTS:
+            self._verdicts = {}
+        verdicts = self._verdicts[moment.view.permissions] = _Verdicts(moment.now)
+        return verdicts
+
+    def _make(self, name: str, tail: str, moment: Moment) -> Verdict:
+        """Work out the verdict on a name with these attributes."""
+        attributes, permissions = read_attributes(tail), moment.view.permissions
+        own = name in self._own_names
+        rule = None if own else self._classify(name)
+        flaw = flaw_of(name, attributes)
+        verdict = Verdict(
+            name=name,
+            rule=None if flaw else rule,
+            attributes=attributes,
+            flaw=flaw,
+            refusal=None if own else self._refusal(rule, permissions),
+            kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
+            is_optional=not flaw and rule is not None and rule.purpose not in self._compiled.essential,
+            limits=Limits.of(rule, self._compiled, moment.now),
+            demands=self._demands.get(rule.name) if rule else None,
+            verifies=self._verifies if own else None,
+        )
+        return verdict.with_fixed(tail)
+
+    def _refusal(self, rule: CookieRule | None, permissions: Permissions) -> Reason | None:
+        """Why cookies of this rule may not be stored, None if they may."""
+        if rule is None:
+            return None if self._keep_unknown else Reason.UNDECLARED
+        if permissions.allows_rule(rule):
+            return None
+        return Reason.REFUSED if permissions.decided else Reason.NOT_ASKED
+
+    def _kept_for(self, rule: CookieRule | None, permissions: Permissions) -> Reason:
+        if rule is None:
+            return Reason.UNDECLARED_KEPT
+        if rule.purpose in self._compiled.essential:
+            return Reason.ESSENTIAL
+        by_law = permissions.by_default and rule.purpose in self._compiled.by_consent
+        return Reason.NOT_REFUSED if by_law else Reason.GRANTED
+
+    def filter(
+        self, headers: Iterable[Header], moment: Moment, review: Callable[[Judged], Judged]
+    ) -> tuple[list[Header], list[Judged]]:
+        """Judge the header fields of one response, in order; what is not governed leaves as it came.
+
+        `review` sees each line with what becomes of it, and says what does. Returns the fields that leave and
+        the lines that were judged. What is no field never leaves: see `sendable`.
+        """
+        leaving: list[Header] = []
+        judged: list[Judged] = []
+        for field in headers:
+            name, value = field
+            if name.strip().lower() not in self.governed:
+                leaving.extend(self.sendable(name, value))
+                continue
+            # A padded name is an attempt at a governed field that some servers trim and others send.
+            one = self.judge(value, moment)
+            if not is_token(name):
+                one = one._replace(after=None, reason=Reason.MALFORMED)
+            final = review(one)
+            judged.append(final)
+            if final.after is None or not is_token(name):
+                continue
+            if final is one or is_field_text(final.after):
+                leaving.append(field if final.after == value else (name, final.after))
+        return leaving, judged
+
+    def sendable(self, name: str, value: str) -> tuple[Header, ...]:
+        """A field that is not governed as it can leave, or nothing: servers differ in what they check.
+
+        A name that is no token could end in the middle (RFC 9110, section 5.1). CR, LF and NUL in a value
+        become blanks (ditto, section 5.5); with a governed name behind them the field is given up.
+        """
+        if not is_token(name):
+            return ()
+        if value.isprintable() or _BREAK.search(value) is None:
+            return ((name, value),)
+        lower = value.lower()
+        return () if any(sign in lower for sign in self.signs) else ((name, _BREAK.sub(" ", value)),)
+
+    def survey(self, field: str) -> "CookieSurvey":
+        """What a request's `Cookie` value holds, whoever the visitor is."""
+        pairs = read_cookies(field)
+        names = {pair.name for pair in pairs}
+        # The text of a nameless cookie is a value, which is told to nobody.
+        nameless = {pair.name for pair in pairs if "=" not in pair.piece}
+        rules = {name: self._classify(name) for name in names - self._own_names}
+        return CookieSurvey(
+            own=tuple(pair for pair in pairs if pair.name in self._own_names),
+            optional=tuple(
+                rule for rule in rules.values() if rule and rule.purpose not in self._compiled.essential
+            ),
+            disguised=tuple({rule for pair in pairs for rule in self._disguised(pair)}),
+            hidden=self._hide_undeclared and None in rules.values(),
+            overflows=field.count(";") >= MOST_PAIRS,
+            declared=frozenset(rule.name for rule in rules.values() if rule),
+            undeclared=tuple(
+                sorted(name for name, rule in rules.items() if not rule and name and name not in nameless)
+            ),
+        )
+
+    def filter_cookies(
+        self, field: str, allows: Callable[[CookieRule], bool]
+    ) -> tuple[str, list[CookiePair]]:
+        """A request's `Cookie` value as the app may see it, and what was taken out.
+
+        `allows` says whether the cookies of a rule may be seen. The rest stays as it was, octet by octet;
+        "" if nothing is left.
+        """
+        kept: list[CookiePair] = []
+        hidden: list[CookiePair] = []
+        for pair in read_cookies(field):
+            (kept if self._is_visible(pair, allows) else hidden).append(pair)
+        return (";".join(pair.piece for pair in kept).lstrip(" ") if hidden else field), hidden
+
+    def leftovers(
+        self, field: str, allows: Callable[[CookieRule], bool]
+    ) -> list[tuple[CookiePair, CookieRule | None]]:
+        """The cookies of a request that have to go, each once, with their rules; None for undeclared ones."""
+        found: dict[tuple[str, bool], tuple[CookiePair, CookieRule | None]] = {}
+        for pair in read_cookies(field):
+            rule = self._classify(pair.name)
+            if pair.name in self._own_names or not pair.name:
+                continue
+            if self._expire_undeclared if rule is None else not allows(rule):
+                found.setdefault((pair.name, "=" in pair.piece), (pair, rule))
+        return list(found.values())
+
+    def _is_visible(self, pair: CookiePair, allows: Callable[[CookieRule], bool]) -> bool:
+        if pair.name in self._own_names:
+            return True
+        rule = self._classify(pair.name)
+        if rule is not None:
+            return allows(rule)
+        return not self._hide_undeclared and all(map(allows, self._disguised(pair)))
+
+    def _disguised(self, pair: CookiePair) -> list[CookieRule]:
+        """The rules of what an app might find in an undeclared pair that it would be shown."""
+        if self._hide_undeclared or pair.name in self._own_names or self._classify(pair.name):
+            return []
+        return [rule for name in names_seen(pair.piece) if (rule := self._classify(name))]
+
+
+class CookieSurvey(NamedTuple):
+    """What a `Cookie` value holds."""
+
+    own: tuple[CookiePair, ...]
+    """Consent cookies."""
+    optional: tuple[CookieRule, ...]
+    """The rules of the cookies that the visitor decides about."""
+    disguised: tuple[CookieRule, ...]
+    """The rules of what some parsers would find in its undeclared cookies."""
+    hidden: bool
+    """Whether there are undeclared cookies, and the registry hides them."""
+    overflows: bool
+    """Whether there are more pairs than are read: no browser's, so the app is shown none of them."""
+    declared: frozenset[str]
+    """The names of all the rules that its cookies fall under."""
+    undeclared: tuple[str, ...]
+    """The names of cookies that fall under none."""
+
+
+def is_field_text(text: str) -> bool:
+    """Whether a text can stand in a header field: octets, no controls but HTAB (RFC 9110, section 5.5)."""
+    return _UNSAFE_FIELD.search(text) is None

@@ -1,0 +1,329 @@
+"""What is decided about a Set-Cookie line, and why.
+
+A verdict is everything that can be decided from a cookie's name and attributes, for all visitors who chose
+alike and for one day: nearly every line of a site finds its verdict made. What the value decides, and what
+depends on the seconds that are left, is looked at every time.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from .compiled import CompiledRegistry
+from .periods import Period
+from .registry import CookieRule, Purpose
+from .set_cookie import LONGEST_PAIR, Attributes, Flaw, Life, SetCookie, deletion, is_unsafe, read_attributes
+from .visitor import VisitorView
+
+
+class Action(StrEnum):
+    """What becomes of a line."""
+
+    KEEP = "keep"
+    """It leaves, byte for byte."""
+    DROP = "drop"
+    """It does not leave."""
+    REWRITE = "rewrite"
+    """It leaves rewritten: its lifetime cut or made plain, a deletion anew, its attributes mended."""
+
+
+class Reason(StrEnum):
+    """Why."""
+
+    ESSENTIAL = "essential"
+    """Kept: needs no consent."""
+    GRANTED = "granted"
+    """Kept: the visitor agreed, or did not object where that suffices."""
+    NOT_REFUSED = "not-refused"
+    """Kept: the law model in force lets it be stored until the visitor refuses it."""
+    UNDECLARED_KEPT = "undeclared-kept"
+    """Kept: not in the registry, which keeps the unknown."""
+    OWN = "own"
+    """Kept: a consent cookie that verifies."""
+    DELETION = "deletion"
+    """Kept as it is, or written anew: takes a cookie away."""
+    RAISED = "raised"
+    """Rewritten, with attributes added that the registry demands."""
+    REPEATED = "repeated"
+    """Rewritten, with one `Domain`, `Path` and `SameSite` instead of several."""
+    CAP = "cap"
+    """Shortened to `max_lifetime`."""
+    CONSENT_END = "consent-end"
+    """Shortened to the end of the choice that allowed it."""
+    MEASURING_END = "measuring-end"
+    """Shortened to the end of the period of exempt measurement, which no visit prolongs."""
+    RULE_LIFETIME = "rule-lifetime"
+    """Shortened to the lifetime that its rule states."""
+    AMBIGUOUS_LIFETIME = "ambiguous-lifetime"
+    """Shortened to one lifetime that all browsers read alike."""
+    UNDECLARED = "undeclared"
+    """Dropped: not in the registry."""
+    NOT_ASKED = "not-asked"
+    """Dropped: the visitor has not answered yet, or the answer has ended."""
+    REFUSED = "refused"
+    """Dropped: the visitor said no to its purpose, vendor or name, or a signal did."""
+    FORGED = "forged"
+    """Dropped: the consent cookie's name with a value that we did not sign."""
+    MALFORMED = "malformed"
+    """Dropped: browsers would refuse the line or cut it somewhere."""
+    NAMELESS = "nameless"
+    """Dropped: comes back as a cookie of another name."""
+    TOO_LARGE = "too-large"
+    """Dropped: browsers would refuse it."""
+    PREFIX = "prefix"
+    """Dropped: browsers would refuse it, for its name demands attributes that it lacks."""
+    FAILURE = "failure"
+    """Dropped: we failed to judge it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is done with one Set-Cookie line, and why. `rule` is None for an undeclared name.
+
+    `before` is the value that the app sent, `after` the value that leaves, None for a drop. To replace a
+    decision, give one with another action: what is kept without an `after` leaves as it came.
+    """
+
+    name: str
+    action: Action
+    reason: Reason
+    rule: CookieRule | None
+    before: str
+    after: str | None
+
+    @property
+    def leaving(self) -> str | None:
+        """The value that leaves, None if nothing does."""
+        if self.action is Action.DROP:
+            return None
+        return self.before if self.after is None else self.after
+
+
+class Moment(NamedTuple):
+    """Under what a response is judged: the visitor, the time, and a fact about the answer."""
+
+    view: VisitorView
+    now: datetime
+    sent: tuple[datetime | None, ...] = ()
+    """What the response states as its `Date`, from which some browsers count `Expires`; None: unreadable."""
+
+
+_STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_FLAWS_BEFORE_SIZE = frozenset({Flaw.MALFORMED, Flaw.NAMELESS})
+
+Outcome = tuple[str | None, Reason]
+"""The value that leaves, None if none does, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Attributes that a cookie must have; what it has already is never weakened."""
+
+    secure: bool
+    httponly: bool
+    samesite: str
+
+    @classmethod
+    def of(cls, rule: CookieRule, purpose: Purpose) -> "Demands":
+        """What a rule demands, or its purpose where the rule is silent."""
+        return cls(
+            secure=purpose.secure if rule.secure is None else rule.secure,
+            httponly=purpose.httponly if rule.httponly is None else rule.httponly,
+            samesite=rule.samesite or purpose.samesite or "none",
+        )
+
+    def raise_(self, tail: str, attributes: Attributes) -> str:
+        """The attributes of a line with what they lack, in front.
+
+        WebKitGTK stops reading at an octet that is not ASCII. `tail` begins with `;`, or is empty.
+        """
+        pieces = tail.split(";")[1:]
+        seen = _seen_everywhere(pieces, attributes)
+        raised = []
+        if self.secure and not seen.secure:
+            raised.append(" Secure")
+        if self.httponly and not seen.httponly:
+            raised.append(" HttpOnly")
+        if _strictness(self.samesite) > min(_strictness(attributes.samesite), _strictness(seen.samesite)):
+            strictest = max(self.samesite, attributes.samesite, key=_strictness)
+            raised.append(f" SameSite={strictest.title()}")
+            pieces = [piece for piece in pieces if piece.partition("=")[0].strip().lower() != "samesite"]
+        return "".join(f";{piece}" for piece in (*raised, *pieces))
+
+
+def _strictness(samesite: str) -> int:
+    return _STRICTNESS.get(samesite, 0)
+
+
+def _seen_everywhere(pieces: list[str], attributes: Attributes) -> Attributes:
+    """The attributes that stand before the first octet that is not ASCII."""
+    tail = ";".join(pieces)
+    return attributes if tail.isascii() else read_attributes(_NOT_ASCII.split(tail, maxsplit=1)[0])
+
+
+NO_DEMANDS = Demands(secure=False, httponly=False, samesite="none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Verdict:
+    """All that is decided about lines of one name and one set of attributes, but for value and time."""
+
+    name: str
+    rule: CookieRule | None
+    attributes: Attributes
+    """Those of each such line, but for its date."""
+    flaw: Flaw | None
+    """What browsers would make of the name with these attributes."""
+    refusal: Reason | None
+    """Why such cookies may not be stored, None if they may."""
+    kept_for: Reason
+    """Why they are kept, if they are."""
+    is_optional: bool
+    """Whether the visitor decides about them."""
+    limits: "Limits"
+    demands: Demands | None
+    verifies: Callable[[str], bool] | None = None
+    """For the consent cookie: whether we signed a value."""
+    fixed: Outcome | None = None
+    """What becomes of every such line, whatever its value and the time; the line itself stands as ""."""
+
+    def with_fixed(self, tail: str) -> "Verdict":
+        """The verdict with what is fixed worked out; `tail` is what stands behind the `;` of its lines."""
+        return replace(self, fixed=self._fixed(tail))
+
+    def _fixed(self, tail: str) -> Outcome | None:
+        attributes, life = self.attributes, self.attributes.timeless
+        if self.flaw is not None:
+            return None, Reason(self.flaw)
+        if life is None:
+            return None
+        if life.deletes:
+            plain = self.refusal is None and life.clear
+            return ("" if plain else deletion(self.name, attributes)), Reason.DELETION
+        if self.refusal is not None:
+            return None, self.refusal
+        if self.verifies or attributes.repeated or not life.clear or life.longest is not None:
+            return None
+        raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
+        return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
+
+    def judge(self, cookie: SetCookie, moment: Moment) -> Outcome:
+        """What becomes of one line, and why."""
+        if is_unsafe(cookie.line):
+            return None, Reason.MALFORMED
+        if len(cookie.name) + len(cookie.value) > LONGEST_PAIR and self.flaw not in _FLAWS_BEFORE_SIZE:
+            return None, Reason.TOO_LARGE
+        if self.fixed is not None:
+            after, reason = self.fixed
+            return (cookie.line if after == "" else after), reason
+        return self._judge_now(cookie, moment)
+
+    def _judge_now(self, cookie: SetCookie, moment: Moment) -> Outcome:
+        life = cookie.attributes.life(moment.now, moment.sent)
+        limit = self.limits.at(moment)
+        if life.deletes:
+            if self.refusal is None and self.verifies is None and life.split and _is_within(life, limit):
+                # To write it anew would take from some browsers what they keep, or let others keep it longer.
+                return self._kept(cookie, Reason.DELETION)
+            return _deleted(cookie, plain=self.refusal is None and life.clear)
+        if self.refusal is not None:
+            return None, self.refusal
+        if self.verifies is not None and not self.verifies(cookie.value):
+            return None, Reason.FORGED
+        return self._limited(cookie, life, limit, moment.now)
+
+    def _limited(self, cookie: SetCookie, life: Life, limit: "Limit", now: datetime) -> Outcome:
+        """An allowed line within its limit, with the attributes that the registry demands."""
+        seconds = limit.seconds
+        if life.clear and (life.longest is None or (seconds is not None and life.longest <= seconds)):
+            if not cookie.attributes.repeated:
+                return self._kept(cookie, self.kept_for)
+            return self._rewritten(cookie, life.intended, now), Reason.REPEATED
+        if seconds is None or life.intended is None:
+            return self._rewritten(
+                cookie, None, now
+            ), limit.reason if seconds is None else Reason.AMBIGUOUS_LIFETIME
+        if life.intended <= seconds:
+            return self._rewritten(cookie, life.intended, now), Reason.AMBIGUOUS_LIFETIME
+        return self._rewritten(cookie, seconds, now), limit.reason
+
+    def _kept(self, cookie: SetCookie, reason: Reason) -> Outcome:
+        if self.demands is None:
+            return cookie.line, reason
+        after = cookie.head + self.demands.raise_(cookie.line[len(cookie.head) :], cookie.attributes)
+        return (cookie.line, reason) if after == cookie.line else (after, Reason.RAISED)
+
+    def _rewritten(self, cookie: SetCookie, seconds: float | None, now: datetime) -> str:
+        rest = cookie.attributes.rest
+        if self.demands is not None:
+            rest = self.demands.raise_(rest, cookie.attributes)
+        return cookie.session(rest) if seconds is None else cookie.lasting(int(seconds), now, rest)
+
+
+def _deleted(cookie: SetCookie, *, plain: bool) -> Outcome:
+    return (cookie.line if plain else cookie.deletion()), Reason.DELETION
+
+
+class Limit(NamedTuple):
+    """How many seconds a cookie may be kept from now, None for a session only; and what limits it."""
+
+    seconds: float | None
+    reason: Reason
+
+
+def _is_within(life: Life, limit: Limit) -> bool:
+    return limit.seconds is not None and life.longest is not None and life.longest <= limit.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limits:
+    """What limits the life of cookies of one rule, for one day: calendar months are as long all day."""
+
+    of_the_day: Limit
+    """The cap and the rule's own lifetime."""
+    by_choice: bool = False
+    """Whether they end with the choice that allowed them."""
+    by_measurement: bool = False
+    """Whether they end with the period of exempt measurement."""
+    compiled: CompiledRegistry
+
+    @classmethod
+    def of(cls, rule: CookieRule | None, compiled: CompiledRegistry, now: datetime) -> "Limits":
+        """The limits of a rule's cookies, None for those of undeclared ones."""
+        ends = [(compiled.registry.consent.max_lifetime.after(now), Reason.CAP)]
+        if rule is None:
+            return cls(of_the_day=_first(ends, now), compiled=compiled)
+        if isinstance(rule.lifetime, Period):
+            ends.append((rule.lifetime.after(now), Reason.RULE_LIFETIME))
+        session = Limit(None, Reason.RULE_LIFETIME) if rule.lifetime == "session" else None
+        return cls(
+            of_the_day=session or _first(ends, now),
+            by_choice=rule.purpose in compiled.by_consent,
+            by_measurement=rule.purpose in compiled.by_objection,
+            compiled=compiled,
+        )
+
+    def at(self, moment: Moment) -> Limit:
+        """The limit for one visitor at one moment."""
+        limit, view = self.of_the_day, moment.view
+        if limit.seconds is None:
+            return limit
+        if self.by_choice and view.ends is not None:
+            return _earlier(limit, Limit((view.ends - moment.now).total_seconds(), Reason.CONSENT_END))
+        if self.by_measurement and view.measured_since is not None:
+            end = self.compiled.measuring_ends(view.measured_since)
+            return _earlier(limit, Limit((end - moment.now).total_seconds(), Reason.MEASURING_END))
+        return limit
+
+
+def _first(ends: list[tuple[datetime, Reason]], now: datetime) -> Limit:
+    end, reason = min(ends)
+    return Limit((end - now).total_seconds(), reason)
+
+
+def _earlier(one: Limit, other: Limit) -> Limit:
+    return min(one, other)
