@@ -30,7 +30,7 @@ from .core.leftovers import (
 from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
 from .core.verdict import Decision, Moment, Reason
-from .core.visitor import Circumstances, VisitorView, view_visitor
+from .core.visitor import VisitorView
 from .errors import RecordStoreError
 from .policy import ConsentPolicy, DecisionHook
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
@@ -130,12 +130,19 @@ class Exchange:
     @_Once
     def view(self) -> VisitorView:
         """What the visitor's choice is worth; `choose` replaces it."""
-        return self._view_of(self._choices())
+        return self._own_view[0]
 
-    def _view_of(self, choices: list[Consent | None]) -> VisitorView:
-        signals = self.signals if self.policy.honours_signals else NO_SIGNALS
-        around = Circumstances(now=self.now, model=self.model, signals=signals)
-        return view_visitor(self.compiled, choices, around, self.policy.permissions)
+    @_Once
+    def _own_view(self) -> tuple[VisitorView, bool]:
+        """What the choices that came with the request are worth, and whether we signed any."""
+        return self.policy.visitors.view(self._tokens(), self.now, self._honoured, self.model)
+
+    @property
+    def _honoured(self) -> Signals:
+        return self.signals if self.policy.honours_signals else NO_SIGNALS
+
+    def _view_of(self, consent: Consent) -> VisitorView:
+        return self.policy.visitors.view_of([consent], self.now, self._honoured, self.model)
 
     @_Once
     def is_same_site(self) -> bool:
@@ -144,7 +151,7 @@ class Exchange:
         The consent cookie is Lax: one that we signed, however old, is only sent from our own pages and by
         top-level navigation. Without it the browser has to say so (Fetch Metadata), or to ask for a page.
         """
-        if any(choice is not None for choice in self._choices()):
+        if self._own_view[1]:
             return True
         site = self.request.field("sec-fetch-site")
         if site:
@@ -184,14 +191,12 @@ class Exchange:
         reason = self.caller.why_not(self.compiled.registry.consent.cors_origins)
         return reason and f"by a request that may come from elsewhere: {reason}"
 
-    def _choices(self) -> list[Consent | None]:
-        """The choice in every consent token on the request; None for one that we did not sign."""
+    def _tokens(self) -> list[str]:
+        """Every consent token on the request, of the name that the scheme in force has."""
         name = self.policy.cookie_name(secure=self.secure)
-        choices = [self.policy.verify(pair.value) for pair in self.survey.own if pair.name == name]
+        tokens = [pair.value for pair in self.survey.own if pair.name == name]
         header = self.request.field("consent-token")
-        if header:
-            choices.append(self.policy.verify(header))
-        return choices
+        return [*tokens, header] if header else tokens
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
@@ -204,7 +209,7 @@ class Exchange:
         self._choose(change)
 
     def _choose(self, change: "Change") -> None:
-        self.view = self._view_of([change.consent])
+        self.view = self._view_of(change.consent)
         self.was_read = True
 
     def _kept(self, consent: Consent) -> Consent:
@@ -233,7 +238,7 @@ class Exchange:
         for change in pending:
             if holds or not change.adds:
                 holds &= self._settle(change)
-        self.view = self._view_of([self.changes[-1].consent] if self.changes else self._choices())
+        self.view = self._view_of(self.changes[-1].consent) if self.changes else self._own_view[0]
 
     def _settle(self, change: "Change") -> bool:
         """Record one choice of the app's; whether it holds."""
@@ -256,7 +261,7 @@ class Exchange:
     @_Once
     def _chosen_before(self) -> Consent | None:
         """The choice that came with the request."""
-        return self._view_of(self._choices()).consent
+        return self._own_view[0].consent
 
     def answer(
         self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
@@ -307,29 +312,32 @@ class Exchange:
 
     def _looks_for_hidden(self) -> bool:
         survey, policy = self.survey, self.policy
-        if survey.undeclared or policy.memory.has_news(survey.declared, self.now.date()):
+        kinds = survey.kinds
+        if survey.undeclared or policy.memory.has_news(kinds.declared, self.now.date()):
             self._take_stock()
-        optional = survey.optional + survey.disguised
-        if not (optional or survey.hidden or survey.overflows) or policy.observing:
+        optional = kinds.optional + survey.disguised
+        if not (optional or kinds.hidden or survey.overflows) or policy.observing:
             return False
         dated = not self.compiled.by_objection or self.view.measured_since
         welcome = self.view.permissions.allows_rule if dated else self._is_welcome
-        self.shows_leftovers = survey.hidden or not all(map(welcome, optional))
+        self.shows_leftovers = kinds.hidden or not all(map(welcome, optional))
         return self.shows_leftovers or survey.overflows
 
     def _take_stock(self) -> None:
         if self.is_same_site:
             survey = self.survey
             self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
-            refused = {rule.name for rule in survey.optional if not self.view.permissions.allows_rule(rule)}
-            self.policy.memory.note_arrivals(survey.declared, survey.declared - refused, self.now)
+            refused = {
+                rule.name for rule in survey.kinds.optional if not self.view.permissions.allows_rule(rule)
+            }
+            self.policy.memory.note_arrivals(survey.kinds.declared, survey.kinds.declared - refused, self.now)
 
     def _is_welcome(self, rule: CookieRule) -> bool:
         """Whether the app may see a rule's cookies on this request."""
         return self.view.permissions.allows_rule(rule) and not self._is_of_unknown_age(rule)
 
     def _optional(self) -> tuple[CookieRule, ...]:
-        return self.survey.optional
+        return self.survey.kinds.optional
 
     def _is_of_unknown_age(self, rule: CookieRule) -> bool:
         """Whether a cookie of exempt measurement came and nobody knows since when.

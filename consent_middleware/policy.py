@@ -6,23 +6,23 @@ import warnings
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from .appearance import Appearance
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
-from .core.consent import Consent
+from .core.consent import NO_SIGNALS, Consent
 from .core.fail_closed import FailClosed
 from .core.fields import forwarded_proto
 from .core.filtering import CookieSurvey, Filter
 from .core.gating import Gate
-from .core.permissions import permissions_on
 from .core.registry import LawModel, Registry
 from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
 from .core.verdict import Decision
-from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
+from .engine import Visitors
+from .errors import ConfigurationError, ConfigurationWarning, RecordStoreError
 from .memory import CookieMemory
 from .observe import DecisionLog, Inventory, Log, logger
 from .records.event import ConsentEvent, State
@@ -46,7 +46,6 @@ _SHORT_KEY = 16
 _MODELS = ", ".join(get_args(LawModel))
 _NO_PART_OF_A_KEY = frozenset(",;'\"")
 """Seldom meant in CONSENT_SECRET_KEYS: there blanks alone separate keys."""
-_LONGEST_REMEMBERED = 2048
 
 
 def _utc_now() -> datetime:
@@ -85,7 +84,6 @@ class ConsentPolicy:
         self.registry = registry
         clock = options.get("clock", _utc_now)
         self.compiled = compile_registry(registry)
-        self.permissions = lru_cache(256)(partial(permissions_on, self.compiled))
         self.clock = clock if clock is _utc_now else lambda: clock().astimezone(UTC)
         self.random = options.get("random", secrets.token_bytes)
         self._model = options.get("model")
@@ -98,6 +96,7 @@ class ConsentPolicy:
         self.memory = CookieMemory(self.inventory)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
+        self.visitors = Visitors(self.compiled, self._signer.verify)
         self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.appearance = _checked_appearance(pages, registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
@@ -105,9 +104,6 @@ class ConsentPolicy:
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
         self.enforcer = Filter(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
         self.gate = Gate(registry)
-        # What does not verify leaves by an exception, which a cache does not keep: strangers cannot fill it.
-        self._verify = lru_cache(4096)(self._signer.verify)
-        self._survey = lru_cache(2048)(self.enforcer.survey)
         self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         self.honours_signals = bool(list(self._signal_fields()))
         self.depends_on = ("Cookie", "Consent-Token", *self._signal_fields())
@@ -199,10 +195,7 @@ class ConsentPolicy:
 
     def verify(self, token: str) -> Consent | None:
         """A token's choice, whatever its age, None if we did not sign it; remembered."""
-        try:
-            return self._verify(token)
-        except BadTokenError:
-            return None
+        return self.visitors.verify(token, NO_SIGNALS, self.registry.consent.model)
 
     def verifies(self, token: str) -> bool:
         """Whether we signed a token, whatever its age."""
@@ -222,8 +215,8 @@ class ConsentPolicy:
             self.log.failure("on_choice failed: the choice holds all the same", error)
 
     def survey(self, field: str) -> CookieSurvey:
-        """What a `Cookie` value holds; remembered, for a visitor's browser sends the same again and again."""
-        return self._survey(field) if len(field) <= _LONGEST_REMEMBERED else self.enforcer.survey(field)
+        """What a `Cookie` value holds."""
+        return self.enforcer.survey(field)
 
     def record(self, event: ConsentEvent) -> None:
         """Store a record, where records are kept: it is durable when this returns.

@@ -1,6 +1,7 @@
 """The promises of the design as properties, through WSGI and ASGI alike."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.cookiejar import CookieJar
 from unittest.mock import patch
 from urllib.request import Request
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
+from consent_middleware.core.permissions import permissions_on
 from consent_middleware.core.set_cookie import read_set_cookie
 from consent_middleware.core.visitor import Circumstances, view_visitor
 
@@ -87,7 +89,10 @@ def sent(policy, choice):
 
 def view(policy, choice):
     return view_visitor(
-        policy.compiled, [choice] if choice else [], Circumstances(now=NOW), policy.permissions
+        policy.compiled,
+        [choice] if choice else [],
+        Circumstances(now=NOW),
+        partial(permissions_on, policy.compiled),
     )
 
 

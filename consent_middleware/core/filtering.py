@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from .compiled import CompiledRegistry
@@ -31,6 +33,15 @@ _DAY = timedelta(days=1)
 _LONGEST_REMEMBERED = 256
 """Octets of a name and its attributes, above which no verdict is kept."""
 _MOST_VERDICTS = 512
+
+
+class FieldKind(Enum):
+    """What a header field is, by its name."""
+
+    GOVERNED = "it sets cookies"
+    PADDED = "it is an attempt at a governed field, which some servers trim and others send"
+    OTHER = "any other field"
+    NONE = "its name is no token, so it is no field"
 
 
 class Judged(NamedTuple):
@@ -76,6 +87,8 @@ class Filter:
         self._verifies = verifies
         self._classify = registry.classify
         self._verdicts: dict[Permissions, _Verdicts] = {}
+        self._known_kind = lru_cache(1024)(self._kind)
+        self._known_kinds = lru_cache(1024)(self._kinds_of)
         self._keep_unknown = registry.consent.unknown == "keep"
         self._hide_undeclared = registry.consent.undeclared_request != "keep"
         self._expire_undeclared = registry.consent.undeclared_request == "expire"
@@ -181,20 +194,30 @@ class Filter:
         judged: list[Judged] = []
         for field in headers:
             name, value = field
-            if name.strip().lower() not in self.governed:
+            kind = self._known_kind(name) if len(name) <= _LONGEST_REMEMBERED else self._kind(name)
+            if kind is FieldKind.OTHER and value.isprintable():
+                leaving.append(field)
+            elif kind is FieldKind.OTHER:
                 leaving.extend(self.sendable(name, value))
-                continue
-            # A padded name is an attempt at a governed field that some servers trim and others send.
-            one = self.judge(value, moment)
-            if not is_token(name):
-                one = one._replace(after=None, reason=Reason.MALFORMED)
-            final = review(one)
-            judged.append(final)
-            if final.after is None or not is_token(name):
-                continue
-            if final is one or is_field_text(final.after):
-                leaving.append(field if final.after == value else (name, final.after))
+            elif kind is not FieldKind.NONE:
+                one = self.judge(value, moment)
+                if kind is FieldKind.PADDED:
+                    one = one._replace(after=None, reason=Reason.MALFORMED)
+                final = review(one)
+                judged.append(final)
+                if final.after is not None and self._leaves(kind, final, one):
+                    leaving.append(field if final.after == value else (name, final.after))
         return leaving, judged
+
+    def _kind(self, name: str) -> "FieldKind":
+        if name.strip().lower() in self.governed:
+            return FieldKind.GOVERNED if is_token(name) else FieldKind.PADDED
+        return FieldKind.OTHER if is_token(name) else FieldKind.NONE
+
+    @staticmethod
+    def _leaves(kind: "FieldKind", final: Judged, judged: Judged) -> bool:
+        """Whether what the site's hook made of a line can leave."""
+        return kind is FieldKind.GOVERNED and (final is judged or is_field_text(final.after or ""))
 
     def sendable(self, name: str, value: str) -> tuple[Header, ...]:
         """A field that is not governed as it can leave, or nothing: servers differ in what they check.
@@ -212,23 +235,33 @@ class Filter:
     def survey(self, field: str) -> "CookieSurvey":
         """What a request's `Cookie` value holds, whoever the visitor is."""
         pairs = read_cookies(field)
-        names = {pair.name for pair in pairs}
-        # The text of a nameless cookie is a value, which is told to nobody.
-        nameless = {pair.name for pair in pairs if "=" not in pair.piece}
-        rules = {name: self._classify(name) for name in names - self._own_names}
+        # The text of a nameless cookie is a value, which is neither remembered nor told to anybody.
+        named = all("=" in pair.piece for pair in pairs)
+        names = tuple([pair.name for pair in pairs])
+        known = named and sum(map(len, names)) <= _LONGEST_REMEMBERED
+        kinds = self._known_kinds(names) if known else self._kinds_of(names)
         return CookieSurvey(
-            own=tuple(pair for pair in pairs if pair.name in self._own_names),
-            optional=tuple(
-                rule for rule in rules.values() if rule and rule.purpose not in self._compiled.essential
-            ),
-            disguised=tuple({rule for pair in pairs for rule in self._disguised(pair)}),
-            hidden=self._hide_undeclared and None in rules.values(),
-            overflows=field.count(";") >= MOST_PAIRS,
-            declared=frozenset(rule.name for rule in rules.values() if rule),
-            undeclared=tuple(
-                sorted(name for name, rule in rules.items() if not rule and name and name not in nameless)
-            ),
+            pairs=pairs,
+            own=[pair for pair in pairs if pair.name in self._own_names] if kinds.has_own else [],
+            kinds=kinds,
+            disguised=self._all_disguised(pairs) if kinds.undeclared else (),
+            overflows=len(pairs) >= MOST_PAIRS and field.count(";") >= MOST_PAIRS,
+            undeclared=kinds.undeclared if named else _without_nameless(kinds.undeclared, pairs),
         )
+
+    def _kinds_of(self, names: tuple[str, ...]) -> "CookieKinds":
+        rules = {name: self._classify(name) for name in names if name not in self._own_names}
+        declared = [rule for rule in rules.values() if rule]
+        return CookieKinds(
+            has_own=not self._own_names.isdisjoint(names),
+            optional=tuple(rule for rule in declared if rule.purpose not in self._compiled.essential),
+            hidden=self._hide_undeclared and None in rules.values(),
+            declared=frozenset(rule.name for rule in declared),
+            undeclared=tuple(sorted(name for name, rule in rules.items() if not rule and name)),
+        )
+
+    def _all_disguised(self, pairs: Iterable[CookiePair]) -> tuple[CookieRule, ...]:
+        return tuple({rule for pair in pairs for rule in self._disguised(pair)})
 
     def filter_cookies(
         self, field: str, allows: Callable[[CookieRule], bool]
@@ -272,23 +305,39 @@ class Filter:
         return [rule for name in names_seen(pair.piece) if (rule := self._classify(name))]
 
 
+class CookieKinds(NamedTuple):
+    """What the cookies of some names are, whoever sends them."""
+
+    has_own: bool
+    """Whether there are consent cookies."""
+    optional: tuple[CookieRule, ...]
+    """The rules of the cookies that the visitor decides about."""
+    hidden: bool
+    """Whether there are undeclared cookies, and the registry hides them."""
+    declared: frozenset[str]
+    """The names of all the rules that they fall under."""
+    undeclared: tuple[str, ...]
+    """The names of those that fall under none."""
+
+
 class CookieSurvey(NamedTuple):
     """What a `Cookie` value holds."""
 
-    own: tuple[CookiePair, ...]
+    pairs: list[CookiePair]
+    own: list[CookiePair]
     """Consent cookies."""
-    optional: tuple[CookieRule, ...]
-    """The rules of the cookies that the visitor decides about."""
+    kinds: CookieKinds
     disguised: tuple[CookieRule, ...]
     """The rules of what some parsers would find in its undeclared cookies."""
-    hidden: bool
-    """Whether there are undeclared cookies, and the registry hides them."""
     overflows: bool
     """Whether there are more pairs than are read: no browser's, so the app is shown none of them."""
-    declared: frozenset[str]
-    """The names of all the rules that its cookies fall under."""
     undeclared: tuple[str, ...]
-    """The names of cookies that fall under none."""
+    """The names of cookies that fall under no rule; not the text of nameless ones."""
+
+
+def _without_nameless(names: tuple[str, ...], pairs: Iterable[CookiePair]) -> tuple[str, ...]:
+    nameless = {pair.name for pair in pairs if "=" not in pair.piece}
+    return tuple(name for name in names if name not in nameless)
 
 
 def is_field_text(text: str) -> bool:
