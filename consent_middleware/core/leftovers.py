@@ -268,9 +268,10 @@ class _Agenda:
         yield (self._lines(leftover, self._first(leftover)) for leftover in self._came)
         yield (self._lines(leftover, self._known_places(leftover)) for leftover in self._absent)
         minute = self._around.minute
-        # Where likely places come every other minute only, the others must not see odd minutes alone.
-        turn = minute if self._now_likely is self._likely else minute // 2
-        others = _rotated(self._others, turn, self._share)
+        if self._now_likely is self._likely:
+            others = _rotated(self._others, minute, self._share - len(self._likely))
+        else:  # They have every other minute to themselves, and must not see odd ones alone.
+            others = _rotated(self._others, minute // 2, self._share)
         rest = [*self._now_likely, *others, *self._likely]
         yield (self._lines(leftover, rest) for leftover in self._came)
 
