@@ -129,3 +129,25 @@ def test_a_gate_without_hosts(mode):
 def test_off_is_never_long():
     """Where nothing is gated no policy leaves."""
     assert examine_text(gated(20, 3, "off")).suspicions == ()
+
+
+@pytest.mark.parametrize("key", ["lifetime", "refusal_lifetime", "max_lifetime"])
+@pytest.mark.parametrize(
+    ("period", "ok"),
+    [
+        ("2 days", True),
+        ("48 hours", True),
+        ("172800 seconds", True),
+        ("1 week", True),
+        ("1 month", True),
+        ("47 hours", False),
+        ("2879 minutes", False),
+        ("172799 seconds", False),
+        ("1 day", False),
+        ("1 second", False),
+    ],
+)
+def test_a_choice_lasts_two_days_at_least(key, period, ok):
+    """A refusal is dated to the start of its day: under two days it could be over before it was made."""
+    mistakes = examine_text(f'[consent]\n{key} = "{period}"\n').mistakes
+    assert [(mistake.line, mistake.key) for mistake in mistakes] == ([] if ok else [(2, f"consent.{key}")])
