@@ -268,11 +268,15 @@ class Exchange:
     ) -> bool:
         """Make what the visitor answered the choice, once it is recorded; whether all of it fits a cookie.
 
-        `offer` is the verified statement of what was shown, None where this site showed nothing. Raises
-        RecordStoreError where a grant cannot be recorded; nothing has changed then.
+        `offer` is the verified statement of what was shown, None where this site showed nothing. What adds
+        nothing to what stands is no choice: nothing is recorded. Raises RecordStoreError where a grant
+        cannot be recorded; nothing has changed then.
         """
         moment = choice.Moment(now=self.now, new_id=self.new_id(), gpc=self.signals.gpc)
-        wanted = self._kept(choice.decide(answer, self.compiled, moment, self.view.live_consent))
+        asked = (answer, self.compiled, moment, self.view.live_consent)
+        if answer.choice is choice.Choice.ADD and not choice.adds(*asked):
+            return True
+        wanted = self._kept(choice.decide(*asked))
         made = self.policy.fitted(wanted)
         change = Change(made, Act(answer.choice.value))
         self._record(change, source, offer, language)

@@ -133,7 +133,8 @@ class DecisionLog:
             field = self._fields(token_start(name)[:_LONGEST_NAME])
             if not field.told:
                 field.told = self._log.warning(
-                    "a header field %s: its name, which begins with '%s', is no token (RFC 9110, 5.6.2)",
+                    "a header field %s: its name, which begins with '%s', is no token "
+                    "(RFC 9110, section 5.6.2)",
                     self._verb,
                     field.start,
                 )

@@ -95,7 +95,8 @@ def test_an_interim_answer_starts_nothing(policy):
         get_consent(scope).grant("analytics")
         await send({"type": "http.response.start", "status": 200, "headers": LINES})
 
-    sent = run(policy, app, scope={"method": "POST"})
+    fields = [(b"sec-fetch-site", b"same-origin")]
+    sent = run(policy, app, scope={"method": "POST", "headers": fields})
     assert [value for name, value in sent[1]["headers"]][:2] == [b"_ga=1", b"session=1"]
 
 

@@ -268,12 +268,16 @@ HINTS = {
 
 @pytest.mark.parametrize(
     "step",
-    ["Gate.early_hint_links", "Standing.allowed_vendors", "HostPattern.parse", "loaded_by_link"],
+    [
+        "gating.Gate.other_headers",
+        "permissions.Permissions.allowed_vendors",
+        "gating.HostPattern.parse",
+        "gating.loaded_by_link",
+    ],
 )
 def test_early_hints(gated, monkeypatch, step):
     """Of a 103 that cannot be judged nothing towards a closed host leaves, and the app goes on."""
-    module = "consent" if step.startswith("Standing") else "gating"
-    monkeypatch.setattr(f"consent_middleware.core.{module}.{step}", fail)
+    monkeypatch.setattr(f"consent_middleware.core.{step}", fail)
     last = {"type": "http.response.body", "body": b"hello"}
     sent = connect(gated, HINTS, last)
     assert sent[-1] == last
@@ -281,9 +285,18 @@ def test_early_hints(gated, monkeypatch, step):
 
 
 def test_early_hints_of_odd_types(gated):
-    """Links that are no octets are no links."""
-    assert connect(gated, {"type": "http.response.early_hint", "links": [5, "x"]}) == []
-    assert connect(gated, {"type": "http.response.early_hint", "links": None}) == []
+    """Links of another type are judged as the text that they are, and leave as octets."""
+
+    class Link:
+        def __str__(self):
+            return f"<{FAR}>; rel=preload"
+
+    far = str(Link())
+    odd = [far, far.encode(), bytearray(far.encode()), memoryview(far.encode()), Link()]
+    for links in [odd, *([link] for link in odd), None]:
+        assert connect(gated, {"type": "http.response.early_hint", "links": links}) == []
+    [sent] = connect(gated, {"type": "http.response.early_hint", "links": [5, *odd, "</a>; rel=preload"]})
+    assert sent["links"] == [b"5", b"</a>; rel=preload"]
 
 
 @pytest.mark.parametrize("fails", [False, True])

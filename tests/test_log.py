@@ -199,7 +199,10 @@ def post(exchanges, policy, choice):
 
 def grant(exchanges, policy):
     return exchanges.run(
-        method="POST", policy=policy, on_request=lambda target: get_consent(target).grant("social")
+        method="POST",
+        fields=[("Sec-Fetch-Site", "same-origin")],
+        policy=policy,
+        on_request=lambda target: get_consent(target).grant("social"),
     ).status
 
 

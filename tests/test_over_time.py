@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consent_middleware import Consent, get_consent
@@ -672,6 +672,7 @@ essential = {"session", "cart_1"}
 
 @relaxed
 @given(st.sets(placements, max_size=12))
+@example({Kept("_ga", "www.example.com", host_only=False, path="/", partitioned=True)})
 def test_leftovers_go(both_doors, make_policy, visitors, cookies):
     """Promise 7: wherever a browser keeps what is refused, page views end it; what is essential stays."""
     for exchanges in both_doors:

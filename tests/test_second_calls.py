@@ -209,7 +209,8 @@ def test_hints_come_after_the_proof(make_policy, tmp_path):
         start_response("200 OK", [])
         return []
 
-    request = {**REQUEST, "REQUEST_METHOD": "POST", "wsgi.early_hints": sent.append}
+    own = {"REQUEST_METHOD": "POST", "HTTP_SEC_FETCH_SITE": "same-origin"}
+    request = {**REQUEST, **own, "wsgi.early_hints": sent.append}
     ConsentMiddleware(app, policy)(dict(request), Server())
     assert sent == [[("Set-Cookie", "_ga=1")]]
     policy.record = _failing

@@ -75,6 +75,12 @@ def decide(
     return made if made.grants else as_refusal(made, compiled)
 
 
+def adds(answer: Answer, compiled: CompiledRegistry, moment: Moment, before: Consent | None) -> bool:
+    """Whether an answer to `add` adds anything to what stands: else there is no choice to make."""
+    nothing = replace(answer, vendors={}, cookies={})
+    return decide(answer, compiled, moment, before) != decide(nothing, compiled, moment, before)
+
+
 def refusal(compiled: CompiledRegistry, now: datetime) -> Consent:
     """Everything refused: what reject-all and a withdrawal leave."""
     return Consent(
@@ -155,8 +161,8 @@ def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistr
     """
     base = _covering(_base(before, compiled, moment), added, compiled)
     purposes = frozenset(base.purposes) | (added.purposes & compiled.by_consent)
-    optional = compiled.optional_cookies
-    cookies = [name for name in added.cookies if name in optional and optional[name].purpose not in purposes]
+    optional, closed = compiled.optional_cookies, compiled.by_consent - purposes
+    cookies = [name for name in added.cookies if name in optional and optional[name].purpose in closed]
     made = replace(
         base,
         purposes=tuple(purposes),

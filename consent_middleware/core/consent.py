@@ -69,8 +69,11 @@ class Consent:
 
     @property
     def is_choice(self) -> bool:
-        """Whether the visitor, or the site's own control, chose anything; else only measurement began."""
-        return self.asked or self.grants
+        """Whether anything was granted or refused, by the visitor or the site's own control.
+
+        Else only measurement began.
+        """
+        return self.asked or any(getattr(self, name) for name in _LISTS)
 
 
 def utc_day(now: datetime) -> datetime:

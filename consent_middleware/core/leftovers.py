@@ -263,16 +263,18 @@ class _Agenda:
             [] if self._around.minute % 2 else _rotated(self._likely, self._around.minute // 2, self._share)
         )
 
+    def _others_now(self) -> list[Place]:
+        """The other places from where it is their turn, as many a minute as the likely leave room for."""
+        minute, likely = self._around.minute, len(self._likely)
+        if likely < self._share:
+            return _rotated(self._others, minute, self._share - likely)
+        return _rotated(self._others, minute // 2, self._share)
+
     def stages(self) -> Iterator[Iterable[Iterator[Expiry]]]:
         """The cookies' lines, cookie by cookie, in the order of what is to be done first."""
         yield (self._lines(leftover, self._first(leftover)) for leftover in self._came)
         yield (self._lines(leftover, self._known_places(leftover)) for leftover in self._absent)
-        minute = self._around.minute
-        if self._now_likely is self._likely:
-            others = _rotated(self._others, minute, self._share - len(self._likely))
-        else:  # They have every other minute to themselves, and must not see odd ones alone.
-            others = _rotated(self._others, minute // 2, self._share)
-        rest = [*self._now_likely, *others, *self._likely]
+        rest = [*self._now_likely, *self._others_now(), *self._likely]
         yield (self._lines(leftover, rest) for leftover in self._came)
 
     def _first(self, leftover: Leftover) -> list[Place]:

@@ -4,9 +4,7 @@ from werkzeug import Response
 from werkzeug.exceptions import Conflict, Forbidden
 from werkzeug.utils import redirect
 
-from ..core.choice import Choice
 from ..core.consent import NO_SIGNALS
-from ..core.registry import Registry
 from ..records.event import Offer, Source
 from . import preferences
 from .answers import JSON, Post, read_post
@@ -34,8 +32,6 @@ def answer(visit: Visit) -> Response:
         if json:
             raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
         return preferences.page(visit, note="stale", status=409, next_page=post.next)
-    if post.choice == Choice.ADD and not _adds_something(post, registry):
-        return visit.state() if json else redirect(_next_page(visit, post), 303)
     source = _source(post, offer, json=json)
     fits = exchange.answer(post.answer, source=source, offer=offer, language=visit.language)
     if json:
@@ -51,12 +47,6 @@ def _next_page(visit: Visit, post: Post) -> str:
     if page.partition("?")[0] != visit.preferences_path:
         return page
     return f"{page}{'&' if '?' in page else '?'}{preferences.SAVED}=1"
-
-
-def _adds_something(post: Post, registry: Registry) -> bool:
-    """Whether a form adds anything that is still declared; a program was told already what is not."""
-    names = {rule.name for rule in registry.cookies}
-    return bool(post.vendors.keys() & registry.vendors.keys() or post.cookies.keys() & names)
 
 
 def _source(post: Post, offer: Offer | None, *, json: bool) -> Source:

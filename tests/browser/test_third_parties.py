@@ -158,7 +158,7 @@ def test_one_vendor(site, visit):
     visitor = visit(site)
     page = visitor.go()
     choose = """async (purposes) => {
-        const {offer} = await (await fetch("/consent/state")).json();
+        const {offer} = await (await fetch("/consent/offer")).json();
         const body = JSON.stringify({choice: "save", purposes, offer});
         const headers = {"Content-Type": "application/json"};
         return (await fetch("/consent/", {method: "POST", headers, body})).status;

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
@@ -116,6 +116,11 @@ def test_signals_only_refuse(policy, choice, model):
 
 
 @given(choices, signals, models)
+@example(Consent(decided_at=NOW, version=2, refused_cookies=["_ga"], asked=False), NO_SIGNALS, "opt-out")
+@example(
+    Consent(decided_at=NOW, version=2, refused_purposes=["measurement"], asked=False), NO_SIGNALS, "none"
+)
+@example(Consent(decided_at=NOW, version=2, refused_vendors=["ads"], asked=False), NO_SIGNALS, "none")
 def test_a_refusal_wins_in_every_law_model(policy, choice, signals, model):
     """Once a visitor was asked and answered, the law model opens nothing; nor does what is doubtful."""
     answered = view(policy, choice, signals=signals)

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -879,7 +878,16 @@ def test_long_values(name, value):
 def test_the_permissions_are_asked_once():
     """A request does not walk the vendors: the set of those allowed is asked for as a whole."""
     asked = []
-    fake = SimpleNamespace(allowed_vendors=lambda: asked.append(1) or frozenset(), allows=lambda _: False)
+
+    class Nothing:
+        def allowed_vendors(self):
+            asked.append(1)
+            return frozenset()
+
+        def allows(self, purpose):
+            return False
+
+    recipient = Recipient(permissions=Nothing())
     for _ in range(3):
-        answer(recipient=Recipient(permissions=fake))
+        answer(recipient=recipient)
     assert asked == [1]

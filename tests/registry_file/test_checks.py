@@ -94,10 +94,10 @@ def longest(registry):
 
 @pytest.mark.parametrize("mode", ["enforce", "report"])
 @pytest.mark.parametrize(("partners", "hosts"), [(20, 3), (20, 2), (19, 2), (3, 3), (1, 1)])
-def test_a_long_policy_is_suspected(partners, hosts, mode, now):
+def test_a_long_policy_is_suspected(partners, hosts, mode):
     """Above 2 KiB the longest policy that can leave is named, with its size and what proxies need."""
     reading = examine_text(gated(partners, hosts, mode))
-    policy = longest(reading.registry, now)
+    policy = longest(reading.registry)
     if len(policy) <= 2048:
         assert reading.suspicions == ()
         return
@@ -108,11 +108,11 @@ def test_a_long_policy_is_suspected(partners, hosts, mode, now):
     assert "uwsgi_buffer_size" in found.hint
 
 
-def test_the_limit_is_2_kib(now):
+def test_the_limit_is_2_kib():
     """Host by host a policy grows, and it is suspected from the first octet above the limit."""
     for number in range(1, 60):
         reading = examine_text(gated(1, number))
-        assert bool(reading.suspicions) is (len(longest(reading.registry, now)) > 2048)
+        assert bool(reading.suspicions) is (len(longest(reading.registry)) > 2048)
     assert reading.suspicions
 
 
@@ -129,3 +129,25 @@ def test_a_gate_without_hosts(mode):
 def test_off_is_never_long():
     """Where nothing is gated no policy leaves."""
     assert examine_text(gated(20, 3, "off")).suspicions == ()
+
+
+@pytest.mark.parametrize("key", ["lifetime", "refusal_lifetime", "max_lifetime"])
+@pytest.mark.parametrize(
+    ("period", "ok"),
+    [
+        ("2 days", True),
+        ("48 hours", True),
+        ("172800 seconds", True),
+        ("1 week", True),
+        ("1 month", True),
+        ("47 hours", False),
+        ("2879 minutes", False),
+        ("172799 seconds", False),
+        ("1 day", False),
+        ("1 second", False),
+    ],
+)
+def test_a_choice_lasts_two_days_at_least(key, period, ok):
+    """A refusal is dated to the start of its day: under two days it could be over before it was made."""
+    mistakes = examine_text(f'[consent]\n{key} = "{period}"\n').mistakes
+    assert [(mistake.line, mistake.key) for mistake in mistakes] == ([] if ok else [(2, f"consent.{key}")])
