@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .core.filtering import Header
-from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
+from .exchange import Exchange, as_pairs, as_text, as_texts
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
 
@@ -31,7 +31,6 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
-        self._signs = tuple(sign.encode("latin-1") for sign in self.policy.enforcer.signs)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -80,7 +79,7 @@ class ConsentMiddleware:
 
     def _judged_fields(self, message: Message, exchange: Exchange) -> list[tuple[Any, ...]]:
         fields, starts = as_pairs(message.get("headers")), message["type"] in _STARTS
-        if exchange.adds_nothing and not mentions(fields, self._signs, b"\0"):
+        if exchange.adds_nothing and self.policy.enforcer.passes(fields):
             exchange.started |= starts
             return fields
         texts = _texts(fields)

@@ -4,7 +4,6 @@ An ordinary request asks nothing of it: no choice is read before the app reads i
 cookie, or the request carries one that the visitor decides about.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,7 +13,7 @@ from .core import caching, choice
 from .core.caller import Caller
 from .core.compiled import NOTHING
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
-from .core.fields import TOKEN, before_control, is_token
+from .core.fields import before_control, is_token
 from .core.filtering import CookieSurvey, Header, Judged, is_field_text
 from .core.gating import Recipient
 from .core.leftovers import (
@@ -37,16 +36,7 @@ from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
 _LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
-# Fields as `mentions` writes them: each name and value ended by NUL, which neither holds.
-_PLAIN_FIELDS = rf"(?:{TOKEN}\0[^\0\r\n]*+\0)*+"
-_ARE_PLAIN: dict[Any, re.Pattern[Any]] = {
-    "\0": re.compile(_PLAIN_FIELDS),
-    b"\0": re.compile(_PLAIN_FIELDS.encode()),
-}
-
-
 T = TypeVar("T")
-Text = TypeVar("Text", bytes, str)
 
 
 class _Once(Generic[T]):
@@ -194,7 +184,7 @@ class Exchange:
     def _tokens(self) -> list[str]:
         """Every consent token on the request, of the name that the scheme in force has."""
         name = self.policy.cookie_name(secure=self.secure)
-        tokens = [pair.value for pair in self.survey.own if pair.name == name]
+        tokens = [value for key, value in self.survey.own if key == name]
         header = self.request.field("consent-token")
         return [*tokens, header] if header else tokens
 
@@ -434,7 +424,7 @@ class Exchange:
         now = self.policy.clock()
         moment = Moment(self.view, now, _sent(headers))
         leaving, judged = self.policy.enforcer.filter(headers, moment, self._review)
-        if len(leaving) < len(headers):
+        if len(leaving) + sum(one.after is None for one in judged) < len(headers):
             self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
         return (list(headers) if self.policy.observing else leaving), judged
 
@@ -593,22 +583,6 @@ def as_text(value: object) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     return str(value, "latin-1") if isinstance(value, bytes | bytearray | memoryview) else str(value)
-
-
-def mentions(fields: list[tuple[Text, Text]], signs: Iterable[Text], divider: Text) -> bool:
-    """Whether any of `signs`, in lower case, stands in the header fields: a quick look for both doors.
-
-    `divider` is NUL. In doubt the answer is yes: with names that are no tokens, with line breaks, and with
-    fields of another type.
-    """
-    try:
-        pieces = [name + divider + value + divider for name, value in fields]
-        everything = divider[:0].join(pieces).lower()
-    except (TypeError, ValueError):
-        return True
-    if everything.count(divider) != 2 * len(fields) or not _ARE_PLAIN[divider].fullmatch(everything):
-        return True
-    return any(sign in everything for sign in signs)
 
 
 def _replaced(decision: Decision, answer: object) -> Decision:

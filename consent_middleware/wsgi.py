@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from .exchange import Exchange, as_pairs, as_text, as_texts, mentions
+from .exchange import Exchange, as_pairs, as_text, as_texts
 from .policy import ConsentPolicy, policy_for
 from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
 
@@ -46,7 +46,7 @@ class ConsentMiddleware:
 
     def _judged(self, status: str, headers: Any, exchange: Exchange) -> list[tuple[Any, ...]]:
         fields = as_pairs(headers)
-        if exchange.adds_nothing and not mentions(fields, self.policy.enforcer.signs, "\0"):
+        if exchange.adds_nothing and self.policy.enforcer.passes(fields):
             exchange.started = True
             return fields
         texts = as_texts(fields)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
 from .consent import utc_day
@@ -28,6 +28,7 @@ from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Moment, Reas
 Header = tuple[str, str]
 
 _BREAK = re.compile("[\r\n\0]")
+_BREAK_IN_OCTETS = re.compile(b"[\r\n\0]")
 _UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _DAY = timedelta(days=1)
 _LONGEST_REMEMBERED = 256
@@ -96,8 +97,6 @@ class Filter:
             {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
         )
         """Names of the header fields that set cookies, in lower case."""
-        self.signs = tuple(self.governed)
-        """What makes the fields of a response worth a closer look, wherever it stands."""
         self.optional = tuple(
             (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
         )
@@ -209,7 +208,8 @@ class Filter:
                     leaving.append(field if final.after == value else (name, final.after))
         return leaving, judged
 
-    def _kind(self, name: str) -> "FieldKind":
+    def _kind(self, name: str | bytes) -> "FieldKind":
+        name = name if isinstance(name, str) else name.decode("latin-1")
         if name.strip().lower() in self.governed:
             return FieldKind.GOVERNED if is_token(name) else FieldKind.PADDED
         return FieldKind.OTHER if is_token(name) else FieldKind.NONE
@@ -218,6 +218,20 @@ class Filter:
     def _leaves(kind: "FieldKind", final: Judged, judged: Judged) -> bool:
         """Whether what the site's hook made of a line can leave."""
         return kind is FieldKind.GOVERNED and (final is judged or is_field_text(final.after or ""))
+
+    def passes(self, fields: Iterable[tuple[Any, Any]]) -> bool:
+        """Whether header fields, all text or all octets, may leave as they are. In doubt they may not."""
+        try:
+            return all(self._is_plain(name, value) for name, value in fields)
+        except (TypeError, ValueError):
+            return False
+
+    def _is_plain(self, name: Any, value: Any) -> bool:
+        if len(name) > _LONGEST_REMEMBERED or self._known_kind(name) is not FieldKind.OTHER:
+            return False
+        if isinstance(value, bytes):
+            return _BREAK_IN_OCTETS.search(value) is None
+        return value.isprintable() or _BREAK.search(value) is None
 
     def sendable(self, name: str, value: str) -> tuple[Header, ...]:
         """A field that is not governed as it can leave, or nothing: servers differ in what they check.
@@ -230,38 +244,50 @@ class Filter:
         if value.isprintable() or _BREAK.search(value) is None:
             return ((name, value),)
         lower = value.lower()
-        return () if any(sign in lower for sign in self.signs) else ((name, _BREAK.sub(" ", value)),)
+        return () if any(sign in lower for sign in self.governed) else ((name, _BREAK.sub(" ", value)),)
 
     def survey(self, field: str) -> "CookieSurvey":
-        """What a request's `Cookie` value holds, whoever the visitor is."""
-        pairs = read_cookies(field)
-        # The text of a nameless cookie is a value, which is neither remembered nor told to anybody.
-        named = all("=" in pair.piece for pair in pairs)
-        names = tuple([pair.name for pair in pairs])
-        known = named and sum(map(len, names)) <= _LONGEST_REMEMBERED
-        kinds = self._known_kinds(names) if known else self._kinds_of(names)
+        """What a request's `Cookie` value holds, whoever the visitor is: `MOST_PAIRS` of it at most."""
+        names: list[str] = []
+        own: list[tuple[str, str]] = []
+        nameless = set[str]()
+        pieces = field.split(";", MOST_PAIRS)
+        for piece in pieces[:MOST_PAIRS]:
+            name, equals, value = piece.partition("=")
+            name = name.strip(" \t")
+            if name in self._own_names:
+                own.append((name, value.strip(" \t")))
+                continue
+            names.append(name)
+            if not equals:
+                nameless.add(name)
+        kinds = self._kinds(tuple(names), remembered=not nameless)
         return CookieSurvey(
-            pairs=pairs,
-            own=[pair for pair in pairs if pair.name in self._own_names] if kinds.has_own else [],
+            own=own,
             kinds=kinds,
-            disguised=self._all_disguised(pairs) if kinds.undeclared else (),
-            overflows=len(pairs) >= MOST_PAIRS and field.count(";") >= MOST_PAIRS,
-            undeclared=kinds.undeclared if named else _without_nameless(kinds.undeclared, pairs),
+            disguised=self._all_disguised(field) if kinds.undeclared else (),
+            overflows=len(pieces) > MOST_PAIRS,
+            # The text of a nameless cookie is a value, which is told to nobody.
+            undeclared=tuple([name for name in kinds.undeclared if name not in nameless]),
         )
 
+    def _kinds(self, names: tuple[str, ...], *, remembered: bool) -> "CookieKinds":
+        if remembered and sum(map(len, names)) <= _LONGEST_REMEMBERED:
+            return self._known_kinds(names)
+        return self._kinds_of(names)
+
     def _kinds_of(self, names: tuple[str, ...]) -> "CookieKinds":
-        rules = {name: self._classify(name) for name in names if name not in self._own_names}
+        rules = {name: self._classify(name) for name in names}
         declared = [rule for rule in rules.values() if rule]
         return CookieKinds(
-            has_own=not self._own_names.isdisjoint(names),
             optional=tuple(rule for rule in declared if rule.purpose not in self._compiled.essential),
             hidden=self._hide_undeclared and None in rules.values(),
             declared=frozenset(rule.name for rule in declared),
             undeclared=tuple(sorted(name for name, rule in rules.items() if not rule and name)),
         )
 
-    def _all_disguised(self, pairs: Iterable[CookiePair]) -> tuple[CookieRule, ...]:
-        return tuple({rule for pair in pairs for rule in self._disguised(pair)})
+    def _all_disguised(self, field: str) -> tuple[CookieRule, ...]:
+        return tuple({rule for pair in read_cookies(field) for rule in self._disguised(pair)})
 
     def filter_cookies(
         self, field: str, allows: Callable[[CookieRule], bool]
@@ -308,8 +334,6 @@ class Filter:
 class CookieKinds(NamedTuple):
     """What the cookies of some names are, whoever sends them."""
 
-    has_own: bool
-    """Whether there are consent cookies."""
     optional: tuple[CookieRule, ...]
     """The rules of the cookies that the visitor decides about."""
     hidden: bool
@@ -323,9 +347,8 @@ class CookieKinds(NamedTuple):
 class CookieSurvey(NamedTuple):
     """What a `Cookie` value holds."""
 
-    pairs: list[CookiePair]
-    own: list[CookiePair]
-    """Consent cookies."""
+    own: list[tuple[str, str]]
+    """Names and values of consent cookies."""
     kinds: CookieKinds
     disguised: tuple[CookieRule, ...]
     """The rules of what some parsers would find in its undeclared cookies."""
@@ -333,11 +356,6 @@ class CookieSurvey(NamedTuple):
     """Whether there are more pairs than are read: no browser's, so the app is shown none of them."""
     undeclared: tuple[str, ...]
     """The names of cookies that fall under no rule; not the text of nameless ones."""
-
-
-def _without_nameless(names: tuple[str, ...], pairs: Iterable[CookiePair]) -> tuple[str, ...]:
-    nameless = {pair.name for pair in pairs if "=" not in pair.piece}
-    return tuple(name for name in names if name not in nameless)
 
 
 def is_field_text(text: str) -> bool:
