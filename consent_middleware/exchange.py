@@ -305,26 +305,37 @@ class Exchange:
             return self.unjudged
 
     def _looks_for_hidden(self) -> bool:
-        survey, policy = self.survey, self.policy
+        self._read_request()
+        survey, policy, view = self.survey, self.policy, self.view
         kinds = survey.kinds
-        if survey.undeclared or policy.memory.has_news(kinds.declared, self.now.date()):
+        if policy.memory.is_new_today(kinds, self.now.date()) or survey.undeclared:
             self._take_stock()
-        optional = kinds.optional + survey.disguised
-        if not (optional or kinds.hidden or survey.overflows) or policy.observing:
+        if policy.observing:
             return False
-        dated = not self.compiled.by_objection or self.view.measured_since
-        welcome = self.view.permissions.allows_rule if dated else self._is_welcome
-        self.shows_leftovers = kinds.hidden or not all(map(welcome, optional))
+        if self.compiled.by_objection and not view.measured_since:
+            optional = kinds.optional + survey.disguised
+            self.shows_leftovers = kinds.hidden or not all(map(self._is_welcome, optional))
+        elif survey.disguised:
+            allowed = all(map(view.permissions.allows_rule, survey.disguised))
+            self.shows_leftovers = not allowed or policy.enforcer.hides(kinds, view.permissions)
+        else:
+            self.shows_leftovers = policy.enforcer.hides(kinds, view.permissions)
         return self.shows_leftovers or survey.overflows
+
+    def _read_request(self) -> None:
+        """Read what nearly every request is asked for at once, before the app can change anything."""
+        self.now = self.policy.clock()
+        self.survey = self.policy.survey(self.request.cookie)
+        self.view, _ = self._own_view = self.policy.visitors.view(
+            self._tokens(), self.now, self._honoured, self.model
+        )
 
     def _take_stock(self) -> None:
         if self.is_same_site:
-            survey = self.survey
-            self.policy.inventory.note_undeclared(survey.undeclared, self.request.path, self.now)
-            refused = {
-                rule.name for rule in survey.kinds.optional if not self.view.permissions.allows_rule(rule)
-            }
-            self.policy.memory.note_arrivals(survey.kinds.declared, survey.kinds.declared - refused, self.now)
+            kinds, allows = self.survey.kinds, self.view.permissions.allows_rule
+            self.policy.inventory.note_undeclared(self.survey.undeclared, self.request.path, self.now)
+            refused = {rule.name for rule in kinds.optional if not allows(rule)}
+            self.policy.memory.note_arrivals(kinds, kinds.declared - refused, self.now)
 
     def _is_welcome(self, rule: CookieRule) -> bool:
         """Whether the app may see a rule's cookies on this request."""
@@ -609,7 +620,8 @@ def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Heade
 
 def _sent(headers: list[Header]) -> tuple[datetime | None, ...]:
     """The `Date` that the app states itself, read; there may be several."""
-    return tuple(cookie_date(value) for name, value in headers if name.strip().lower() == "date")
+    dates = [value for name, value in headers if len(name) == 4 and name.lower() == "date"]
+    return tuple(map(cookie_date, dates)) if dates else ()
 
 
 def exchange_of(target: Mapping[str, Any]) -> Exchange:

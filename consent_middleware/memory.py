@@ -10,6 +10,7 @@ the registry or by their size. Where two threads meet, one place is forgotten, a
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
+from .core.filtering import CookieKinds
 from .core.leftovers import Place, place_of
 from .core.registry import CookieRule
 from .core.set_cookie import read_set_cookie
@@ -20,8 +21,6 @@ _MOST_PLACES = 4
 _MOST_NAMES = 2048
 _LONGEST = 256
 """Octets of the longest text that is remembered."""
-_MOST_RULES = 32
-"""Of one request, to be remembered together."""
 _WAIT = timedelta(days=1)
 
 
@@ -34,7 +33,7 @@ class CookieMemory:
         self._lines = lru_cache(_MOST_NAMES)(_Noted)
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
-        self._noted = lru_cache(_MOST_NAMES)(_Noted)
+        self._noted = _Noticed(date.min)
 
     def learn(self, name: str, line: str, request: Request) -> None:
         """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""
@@ -59,17 +58,20 @@ class CookieMemory:
         """Take notice that the app sets cookies of a rule, so that their ends are within limits."""
         self._settled.add(rule.name)
 
-    def has_news(self, rules: frozenset[str], day: date) -> bool:
-        """Whether these rules have not been noted together today: every other request is spared the rest."""
-        return len(rules) > _MOST_RULES or not self._noted(rules, day).done
+    def is_new_today(self, kinds: CookieKinds, day: date) -> bool:
+        """Whether these kinds of cookies were not noted today: other requests are spared the rest."""
+        noted = self._noted
+        return kinds not in noted.kinds or noted.day != day
 
-    def note_arrivals(self, came: frozenset[str], allowed: frozenset[str], now: datetime) -> None:
+    def note_arrivals(self, kinds: CookieKinds, allowed: frozenset[str], now: datetime) -> None:
         """Report an allowed rule whose cookies have come for a day without being set by the app in that time.
 
         Nobody can tell their age: a script sets them, or they were stored before the middleware came.
         """
-        if len(came) <= _MOST_RULES:
-            self._noted(came, now.date()).done = True
+        noted, day = self._noted, now.date()
+        if noted.day != day or len(noted.kinds) >= _MOST_NAMES:
+            noted = self._noted = _Noticed(day)
+        noted.kinds.add(kinds)
         for rule in allowed.difference(self._settled):
             if now - self._first_seen.setdefault(rule, now) >= _WAIT:
                 self._settled.add(rule)
@@ -86,8 +88,18 @@ class _Learnt:
         self.places: tuple[Place, ...] = ()
 
 
+class _Noticed:
+    """The kinds of cookies that came on one day."""
+
+    __slots__ = ("day", "kinds")
+
+    def __init__(self, day: date) -> None:
+        self.day = day
+        self.kinds = set[CookieKinds]()
+
+
 class _Noted:
-    """Whether something was seen to already: rules that came on a day, or a line's attributes."""
+    """Whether a line's attributes were seen to already."""
 
     __slots__ = ("done",)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
@@ -89,6 +90,8 @@ class Filter:
         self._classify = registry.classify
         self._verdicts: dict[Permissions, _Verdicts] = {}
         self._known_kind = lru_cache(1024)(self._kind)
+        self.hides = lru_cache(2048)(self._hides)
+        """Whether cookies of some kinds hold any that these permissions do not allow."""
         self._known_kinds = lru_cache(1024)(self._kinds_of)
         self._keep_unknown = registry.consent.unknown == "keep"
         self._hide_undeclared = registry.consent.undeclared_request != "keep"
@@ -271,6 +274,9 @@ class Filter:
             undeclared=tuple([name for name in kinds.undeclared if name not in nameless]),
         )
 
+    def _hides(self, kinds: "CookieKinds", permissions: Permissions) -> bool:
+        return kinds.hidden or not all(map(permissions.allows_rule, kinds.optional))
+
     def _kinds(self, names: tuple[str, ...], *, remembered: bool) -> "CookieKinds":
         if remembered and sum(map(len, names)) <= _LONGEST_REMEMBERED:
             return self._known_kinds(names)
@@ -331,7 +337,8 @@ class Filter:
         return [rule for name in names_seen(pair.piece) if (rule := self._classify(name))]
 
 
-class CookieKinds(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CookieKinds:
     """What the cookies of some names are, whoever sends them."""
 
     optional: tuple[CookieRule, ...]
