@@ -263,7 +263,7 @@ class Exchange:
         cannot be recorded; nothing has changed then.
         """
         moment = choice.Moment(now=self.now, new_id=self.new_id(), gpc=self.signals.gpc)
-        asked = (answer, self.compiled, moment, self.view.live_consent)
+        asked = (answer, self.compiled, moment, self.view.standing)
         if answer.choice is choice.Choice.ADD and not choice.adds(*asked):
             return True
         wanted = self._kept(choice.decide(*asked))

@@ -154,7 +154,7 @@ class RequestConsent:
             raise ConsentStateError(f"the registry has no purpose {', '.join(map(repr, unknown))}")
         moment = Moment(now=visit.now, new_id=visit.new_id(), gpc=visit.signals.gpc)
         added = Grants(purposes=frozenset(purposes))
-        granted = with_grants(visit.view.live_consent, added, visit.compiled, moment)
+        granted = with_grants(visit.view.standing, added, visit.compiled, moment)
         visit.choose_for_app(granted, granting=True)
 
     def withdraw(self) -> None:

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 
 import pytest
 
-from consent_middleware import get_consent
+from consent_middleware import Consent, get_consent
 from consent_middleware.errors import ConsentStateError, RecordStoreError
 
 SAME = ("Sec-Fetch-Site", "same-origin")
@@ -340,3 +341,46 @@ def test_grants_of_purposes_that_are_refused_by_nobody(exchanges, policy, now):
     answer = exchanges.run(method="POST", fields=[SAME], policy=policy, on_request=act("social"))
     made = kept(policy, answer)
     assert replace(made, id=None) == replace(made, id=None, purposes=("social",), decided_at=now, asked=False)
+
+
+SIX_MONTHS = '\n[consent]\nlifetime = "6 months"\n'
+
+
+@pytest.mark.parametrize("model", ["opt-in", "opt-out", "none"])
+@pytest.mark.parametrize("door", ["app", "page"])
+@pytest.mark.parametrize("state", ["ended", "doubtful"])
+def test_what_is_added_keeps_refusals_that_hold_longer(
+    exchanges, make_policy, registry_text, visitors, now, model, door, state
+):
+    """A yes to one thing, after the end of a choice or beside one in doubt, undoes no refusal of another."""
+    policy = make_policy(registry_text + SIX_MONTHS, model=lambda target: model)
+    choice = Consent(
+        decided_at=now - timedelta(days=200 if state == "ended" else 2),
+        version=2,
+        purposes=["analytics"],
+        refused_purposes=["measurement"],
+        refused_vendors=["google-analytics"],
+        refused_cookies=["lang"],
+        id="old",
+    )
+    cookie = policy.consent_cookie(choice, now).partition(";")[0]
+    if state == "doubtful":
+        cookie += f"; {visitors['forged']}"
+    request = {"method": "POST", "cookie": cookie, "policy": policy}
+    if door == "app":
+        answer = exchanges.run(fields=[SAME], on_request=act("social"), **request)
+    else:
+        answer = exchanges.run(
+            path="/consent/", fields=[SAME, FORM], body=b"choice=add&cookie=share", **request
+        )
+    made = kept(policy, answer)
+    assert (made.refused_purposes, made.refused_vendors, made.refused_cookies) == (
+        ("measurement",),
+        ("google-analytics",),
+        ("lang",),
+    )
+    assert made.id not in {None, "old"}
+    lines = ["stats", "_ga", "lang", "ads_id", "late", "share"]
+    cookie = own(answer)[0].partition(";")[0]
+    later = exchanges.run_lines(*(f"{name}=1" for name in lines), cookie=cookie, policy=policy)
+    assert [line.partition("=")[0] for line in later.cookies()] == ["share"]

@@ -61,7 +61,7 @@ class Moment:
 def decide(
     answer: Answer, compiled: CompiledRegistry, moment: Moment, before: Consent | None = None
 ) -> Consent:
-    """The choice that an answer makes; `before` is the live choice that `add` adds to."""
+    """The choice that an answer makes; `before` is what stands, to which `add` adds."""
     match answer.choice:
         case Choice.ACCEPT_ALL:
             made = _granting(compiled, moment, purposes=compiled.by_consent)
@@ -176,12 +176,12 @@ def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistr
 
 
 def _base(before: Consent | None, compiled: CompiledRegistry, moment: Moment) -> Consent:
-    """What is added to: the live choice, less what a signal refuses; or that nobody was asked."""
+    """What is added to: what stands, less what a signal refuses; or that nobody was asked."""
     if before is None:
         version = compiled.registry.version
         return Consent(decided_at=moment.now, version=version, gpc=moment.gpc, asked=False)
     base = before if before.gpc or not moment.gpc else replace(_without_sale(before, compiled), gpc=True)
-    # What granted nothing may be kept for longer than what is granted now could last.
+    # Refusals may be kept for longer than what is granted now could last.
     over = moment.now >= compiled.registry.consent.lifetime.after(base.decided_at)
     return replace(base, decided_at=moment.now) if over or not base.is_choice else base
 

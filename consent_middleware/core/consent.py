@@ -4,7 +4,7 @@ Doubt means no: what a choice does not cover is refused, and no refusal expires 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import NamedTuple
@@ -66,6 +66,11 @@ class Consent:
     def grants(self) -> bool:
         """Whether the choice grants anything that needs consent."""
         return bool(self.purposes or self.granted_vendors or self.granted_cookies)
+
+    @property
+    def refusals(self) -> "Consent":
+        """What is left of the choice when nothing of it is granted any more."""
+        return replace(self, purposes=(), granted_vendors=(), granted_cookies=(), id=None, gpc=False)
 
     @property
     def is_choice(self) -> bool:

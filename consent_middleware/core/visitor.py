@@ -34,10 +34,15 @@ class VisitorView:
     doubtful: bool = False
     """Whether something on the request looked like a choice and was none."""
     live_consent: Consent | None = None
-    """The choice that something can be added to: it has not ended, and nothing is doubtful about it."""
+    """The choice as far as it grants: it has not ended, and nothing is doubtful about it."""
     since: datetime = _ALWAYS
     until: datetime = _NEVER
     """From when, and until when, all of this holds."""
+
+    @property
+    def standing(self) -> Consent | None:
+        """What something can be added to: of a choice that has ended, or is in doubt, its refusals alone."""
+        return self.live_consent or (self.consent.refusals if self.consent else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,7 +30,7 @@ def answer(visit: Visit) -> Response:
         _check_continued(visit, post, offer)
     if offer is None and post.needs_offer and not visit.caller.is_native():
         if json:
-            raise Conflict("What was shown is not known or has changed: read the state, and ask again.")
+            raise Conflict("What was shown is not known or has changed: read the offer, and ask again.")
         return preferences.page(visit, note="stale", status=409, next_page=post.next)
     source = _source(post, offer, json=json)
     fits = exchange.answer(post.answer, source=source, offer=offer, language=visit.language)
