@@ -60,7 +60,7 @@ STEPS = [
     "core.filtering.Filter.filter",
     "core.filtering.Filter.filter_cookies",
     "core.filtering.Filter.leftovers",
-    "exchange.view_visitor",
+    "engine.view_visitor",
     "core.permissions.Permissions.allowed_vendors",
     "core.permissions.Permissions.allows",
     "core.permissions.Permissions.allows_rule",

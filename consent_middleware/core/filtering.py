@@ -232,9 +232,10 @@ class Filter:
     def _is_plain(self, name: Any, value: Any) -> bool:
         if len(name) > _LONGEST_REMEMBERED or self._known_kind(name) is not FieldKind.OTHER:
             return False
-        if isinstance(value, bytes):
+        # Exact types: what inherits from them can say one thing when asked and another when sent.
+        if type(name) is bytes and type(value) is bytes:
             return _BREAK_IN_OCTETS.search(value) is None
-        return value.isprintable() or _BREAK.search(value) is None
+        return type(name) is str and type(value) is str and _BREAK.search(value) is None
 
     def sendable(self, name: str, value: str) -> tuple[Header, ...]:
         """A field that is not governed as it can leave, or nothing: servers differ in what they check.
