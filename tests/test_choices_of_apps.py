@@ -1,7 +1,6 @@
 """What an app chooses for its visitor, what is recorded of it, and who is told; through both doors."""
 
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
@@ -336,11 +335,12 @@ def test_a_long_header_is_cut_in_the_error(exchanges, policy):
     assert len(str(error.value)) < 400
 
 
-def test_grants_of_purposes_that_are_refused_by_nobody(exchanges, policy, now):
-    """A choice of the app's own names what it named, dated to now, and the visitor is still to be asked."""
+def test_a_grant_where_nobody_was_asked(exchanges, policy, now):
+    """It names what it named, is dated to now, and the visitor is still to be asked about the rest."""
     answer = exchanges.run(method="POST", fields=[SAME], policy=policy, on_request=act("social"))
     made = kept(policy, answer)
-    assert replace(made, id=None) == replace(made, id=None, purposes=("social",), decided_at=now, asked=False)
+    assert made.id
+    assert made == Consent(decided_at=now, version=2, purposes=["social"], id=made.id, asked=False)
 
 
 SIX_MONTHS = '\n[consent]\nlifetime = "6 months"\n'
