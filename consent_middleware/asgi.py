@@ -54,7 +54,8 @@ class ConsentMiddleware:
         if request.method and self.policy.is_page(request.path):
             await _serve_page(scope, receive, send_judged, exchange)
             return
-        inner = {**scope, KEY: RequestConsent(exchange)}
+        # A list of its own: what the app does to it is not the request any more.
+        inner = {**scope, "headers": [*scope["headers"]], KEY: RequestConsent(exchange)}
         if hides:
             _hide_cookies(inner, exchange)
         if hidden := exchange.hidden_fields():

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
+from .registry import LONGEST_REMEMBERED
 from .set_cookie import cookie_date
 
 Header = tuple[str, str]
@@ -54,13 +55,11 @@ def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Hea
             varies.append(value)
     return [
         *kept,
-        ("Cache-Control", cache_control(tuple(controls))),
-        ("Vary", vary(tuple(varies), depends_on)),
+        ("Cache-Control", (_known_control if _are_short(controls) else cache_control)(tuple(controls))),
+        ("Vary", (_known_vary if _are_short(varies) else vary)(tuple(varies), depends_on)),
     ]
 
 
-# Apps say the same about caching again and again: what we make of it is remembered.
-@lru_cache(256)
 def cache_control(values: tuple[str, ...]) -> str:
     """One `Cache-Control` that keeps what the app said as far as it is for one visitor only."""
     directives = _directives(values)
@@ -110,7 +109,6 @@ def _offers(directives: dict[str, str], *, other: bool) -> bool:
     return any(ages) or not directives.keys().isdisjoint({"public", "immutable"}) or (other and not ages)
 
 
-@lru_cache(256)
 def vary(values: tuple[str, ...], added: tuple[str, ...]) -> str:
     """One `Vary` with each field once, in the app's order; `*` stays alone (RFC 9110, section 12.5.5)."""
     fields: dict[str, str] = {}
@@ -119,6 +117,14 @@ def vary(values: tuple[str, ...], added: tuple[str, ...]) -> str:
             if name.strip():
                 fields.setdefault(name.strip().lower(), name.strip())
     return "*" if "*" in fields else ", ".join(fields.values())
+
+
+# Apps say the same about caching again and again: what we make of it is remembered.
+_known_control, _known_vary = lru_cache(256)(cache_control), lru_cache(256)(vary)
+
+
+def _are_short(values: list[str]) -> bool:
+    return sum(map(len, values)) <= LONGEST_REMEMBERED
 
 
 _RESOURCES = frozenset(

@@ -12,7 +12,7 @@ from .compiled import CompiledRegistry
 from .consent import utc_day
 from .fields import is_token
 from .permissions import Permissions
-from .registry import CookieRule
+from .registry import LONGEST_REMEMBERED, CookieRule
 from .set_cookie import (
     LONGEST_PAIR,
     MOST_PAIRS,
@@ -32,8 +32,6 @@ _BREAK = re.compile("[\r\n\0]")
 _BREAK_IN_OCTETS = re.compile(b"[\r\n\0]")
 _UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _DAY = timedelta(days=1)
-_LONGEST_REMEMBERED = 256
-"""Octets of a name and its attributes, above which no verdict is kept."""
 _MOST_VERDICTS = 512
 
 
@@ -136,7 +134,7 @@ class Filter:
             verdict = verdicts.made.get((name, tail))
         if verdict is None:
             verdict = self._make(name, tail, moment)
-            if len(name) + len(tail) <= _LONGEST_REMEMBERED:
+            if len(name) + len(tail) <= LONGEST_REMEMBERED:
                 if len(verdicts.made) >= _MOST_VERDICTS:
                     verdicts = self._new_verdicts(moment)
                 verdicts.made[name, tail] = verdict
@@ -196,7 +194,7 @@ class Filter:
         judged: list[Judged] = []
         for field in headers:
             name, value = field
-            kind = self._known_kind(name) if len(name) <= _LONGEST_REMEMBERED else self._kind(name)
+            kind = self._known_kind(name) if len(name) <= LONGEST_REMEMBERED else self._kind(name)
             if kind is FieldKind.OTHER and value.isprintable():
                 leaving.append(field)
             elif kind is FieldKind.OTHER:
@@ -230,7 +228,7 @@ class Filter:
             return False
 
     def _is_plain(self, name: Any, value: Any) -> bool:
-        if len(name) > _LONGEST_REMEMBERED or self._known_kind(name) is not FieldKind.OTHER:
+        if len(name) > LONGEST_REMEMBERED or self._known_kind(name) is not FieldKind.OTHER:
             return False
         # Exact types: what inherits from them can say one thing when asked and another when sent.
         if type(name) is bytes and type(value) is bytes:
@@ -279,7 +277,7 @@ class Filter:
         return kinds.hidden or not all(map(permissions.allows_rule, kinds.optional))
 
     def _kinds(self, names: tuple[str, ...], *, remembered: bool) -> "CookieKinds":
-        if remembered and sum(map(len, names)) <= _LONGEST_REMEMBERED:
+        if remembered and sum(map(len, names)) <= LONGEST_REMEMBERED:
             return self._known_kinds(names)
         return self._kinds_of(names)
 

@@ -33,7 +33,7 @@ from .device import (
 )
 from .fields import dictionary, loaded_by_link, string_item, without_members
 from .permissions import Permissions
-from .registry import Registry
+from .registry import LONGEST_REMEMBERED, Registry
 
 Headers = Sequence[tuple[str, str]]
 
@@ -55,7 +55,6 @@ _DOCUMENT_DESTINATIONS = _WORKER_DESTINATIONS | {
 }
 
 
-@lru_cache(256)
 def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
     """Whether a browser enforces the policy of a response of this type.
 
@@ -72,6 +71,15 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
         type in _SNIFFED or "/" not in type or _CODE.fullmatch(type) for type in types
     )
     return doubtful and destination.strip().lower() in _DOCUMENT_DESTINATIONS
+
+
+_known_document = lru_cache(256)(makes_document)
+
+
+def _makes_document(types: tuple[str, ...], destination: str) -> bool:
+    """The same, remembered: a site has few types."""
+    short = sum(map(len, types)) + len(destination) <= LONGEST_REMEMBERED
+    return (_known_document if short else makes_document)(types, destination)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +175,7 @@ class Gate:
                 if key == "content-type":
                     types.append(value)
         redirects = located and status in _REDIRECTS
-        return touched, not redirects and makes_document(tuple(types), destination)
+        return touched, not redirects and _makes_document(tuple(types), destination)
 
     def response_headers(self, status: int, headers: Headers, recipient: Recipient) -> Headers:
         """The headers as this visitor may have them; the very same sequence where nothing is to be judged.

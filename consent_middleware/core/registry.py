@@ -14,6 +14,9 @@ from typing import Literal
 
 from .periods import THIRTEEN_MONTHS, Period
 
+LONGEST_REMEMBERED = 256
+"""Octets of a text above which nothing is remembered by it."""
+
 Session = Literal["session"]
 SameSite = Literal["none", "lax", "strict"]
 LawModel = Literal["opt-in", "opt-out", "none"]
@@ -211,8 +214,9 @@ def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None
     def classify(name: str) -> CookieRule | None:
         return exact.get(name) or best_pattern(name)
 
-    # The names that a site sees are few, and a stranger can make up as many as he likes: hence the bound.
-    return lru_cache(4096)(classify)
+    # The names that a site sees are few, and a stranger can make up as many and as long ones as he likes.
+    remembered = lru_cache(4096)(classify)
+    return lambda name: remembered(name) if len(name) <= LONGEST_REMEMBERED else classify(name)
 
 
 def _lengths(texts: Iterable[str]) -> list[int]:
