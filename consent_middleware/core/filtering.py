@@ -113,7 +113,10 @@ class Filter:
         head, _, tail = line.partition(";")
         name, equals, value = head.partition("=")
         name = name.strip(" \t") if equals else ""
-        verdict, end = self._verdict(name, tail, moment)
+        verdict, end = self._verdicts_of(moment).made.get((name, tail)), None
+        if verdict is None:
+            tail, end = cut_date(tail)
+            verdict = self._verdict(name, tail, moment)
         fixed = verdict.fixed
         if fixed is not None and len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable():
             after, reason = fixed
@@ -121,24 +124,25 @@ class Filter:
         attributes = verdict.attributes if end is None else verdict.attributes.with_date(end)
         value = value.strip(" \t") if equals else head.strip(" \t")
         cookie = SetCookie(line, name, value, head, attributes, verdict.flaw)
-        return Judged(verdict, line, *verdict.judge(cookie, moment))
+        after, reason = verdict.judge(cookie, moment)
+        return Judged(verdict, line, after, reason)
 
-    def _verdict(self, name: str, tail: str, moment: Moment) -> tuple[Verdict, datetime | None]:
-        """The verdict on a name with these attributes, and the date among them that it is not made for."""
+    def _verdicts_of(self, moment: Moment) -> _Verdicts:
+        """The verdicts of today for who has these permissions."""
         verdicts = self._verdicts.get(moment.view.permissions)
-        if verdicts is None or not verdicts.since <= moment.now < verdicts.until:
-            verdicts = self._new_verdicts(moment)
-        verdict, end = verdicts.made.get((name, tail)), None
-        if verdict is None:
-            tail, end = cut_date(tail)
-            verdict = verdicts.made.get((name, tail))
-        if verdict is None:
-            verdict = self._make(name, tail, moment)
-            if len(name) + len(tail) <= LONGEST_REMEMBERED:
-                if len(verdicts.made) >= _MOST_VERDICTS:
-                    verdicts = self._new_verdicts(moment)
-                verdicts.made[name, tail] = verdict
-        return verdict, end
+        if verdicts is not None and verdicts.since <= moment.now < verdicts.until:
+            return verdicts
+        return self._new_verdicts(moment)
+
+    def _verdict(self, name: str, tail: str, moment: Moment) -> Verdict:
+        """The verdict on a name with these attributes, remembered if they are not too long."""
+        verdicts = self._verdicts_of(moment)
+        verdict = verdicts.made.get((name, tail)) or self._make(name, tail, moment)
+        if len(name) + len(tail) <= LONGEST_REMEMBERED:
+            if len(verdicts.made) >= _MOST_VERDICTS:
+                verdicts = self._new_verdicts(moment)
+            verdicts.made[name, tail] = verdict
+        return verdict
 
     def _new_verdicts(self, moment: Moment) -> _Verdicts:
         if len(self._verdicts) >= _MOST_VERDICTS:

@@ -223,18 +223,22 @@ class Verdict:
         return self._judge_now(cookie, moment)
 
     def _judge_now(self, cookie: SetCookie, moment: Moment) -> Outcome:
-        life = cookie.attributes.life(moment.now, moment.sent)
+        life = cookie.attributes.timeless or cookie.attributes.life(moment.now, moment.sent)
         limit = self.limits.at(moment)
-        if life.deletes:
-            if self.refusal is None and self.verifies is None and life.split and _is_within(life, limit):
-                # To write it anew would take from some browsers what they keep, or let others keep it longer.
-                return self._kept(cookie, Reason.DELETION)
-            return _deleted(cookie, plain=self.refusal is None and life.clear)
+        if life.intended is not None and life.intended <= 0:
+            return self._deleted(cookie, life, limit)
         if self.refusal is not None:
             return None, self.refusal
         if self.verifies is not None and not self.verifies(cookie.value):
             return None, Reason.FORGED
         return self._limited(cookie, life, limit, moment.now)
+
+    def _deleted(self, cookie: SetCookie, life: Life, limit: "Limit") -> Outcome:
+        allowed = self.refusal is None
+        if allowed and self.verifies is None and life.split and _is_within(life, limit):
+            # To write it anew would take from some browsers what they keep, or let others keep it longer.
+            return self._kept(cookie, Reason.DELETION)
+        return (cookie.line if allowed and life.clear else cookie.deletion()), Reason.DELETION
 
     def _limited(self, cookie: SetCookie, life: Life, limit: "Limit", now: datetime) -> Outcome:
         """An allowed line within its limit, with the attributes that the registry demands."""
@@ -262,10 +266,6 @@ class Verdict:
         if self.demands is not None:
             rest = self.demands.raise_(rest, cookie.attributes)
         return cookie.session(rest) if seconds is None else cookie.lasting(int(seconds), now, rest)
-
-
-def _deleted(cookie: SetCookie, *, plain: bool) -> Outcome:
-    return (cookie.line if plain else cookie.deletion()), Reason.DELETION
 
 
 class Limit(NamedTuple):
@@ -313,17 +313,13 @@ class Limits:
         if limit.seconds is None:
             return limit
         if self.by_choice and view.ends is not None:
-            return _earlier(limit, Limit((view.ends - moment.now).total_seconds(), Reason.CONSENT_END))
+            return min(limit, Limit((view.ends - moment.now).total_seconds(), Reason.CONSENT_END))
         if self.by_measurement and view.measured_since is not None:
             end = self.compiled.measuring_ends(view.measured_since)
-            return _earlier(limit, Limit((end - moment.now).total_seconds(), Reason.MEASURING_END))
+            return min(limit, Limit((end - moment.now).total_seconds(), Reason.MEASURING_END))
         return limit
 
 
 def _first(ends: list[tuple[datetime, Reason]], now: datetime) -> Limit:
     end, reason = min(ends)
     return Limit((end - now).total_seconds(), reason)
-
-
-def _earlier(one: Limit, other: Limit) -> Limit:
-    return min(one, other)
