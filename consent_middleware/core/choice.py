@@ -160,6 +160,8 @@ def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistr
     asked, the rest stays "not asked".
     """
     base = _covering(_base(before, compiled, moment), added, compiled)
+    # What was added without the signal is no yes in its presence.
+    gpc = base.gpc and (moment.gpc or compiled.sale.isdisjoint(_purposes_of(added, compiled)))
     purposes = frozenset(base.purposes) | (added.purposes & compiled.by_consent)
     optional, closed = compiled.optional_cookies, compiled.by_consent - purposes
     cookies = [name for name in added.cookies if name in optional and optional[name].purpose in closed]
@@ -171,6 +173,7 @@ def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistr
         refused_purposes=tuple(set(base.refused_purposes) - added.purposes),
         refused_vendors=tuple(set(base.refused_vendors) - added.vendors),
         refused_cookies=tuple(set(base.refused_cookies) - added.cookies),
+        gpc=gpc,
     )
     return replace(made, id=base.id or moment.new_id) if made.grants else replace(made, id=None)
 
@@ -204,8 +207,7 @@ def _covering(base: Consent, added: Grants, compiled: CompiledRegistry) -> Conse
     uncovered = compiled.uncovered(base.version)
     rules = [compiled.optional_cookies[name] for name in added.cookies if name in compiled.optional_cookies]
     vendors = {*added.vendors, *(rule.vendor for rule in rules)}
-    purposes = {*added.purposes, *(rule.purpose for rule in rules)}
-    purposes |= {purpose for vendor in added.vendors for purpose in compiled.purposes_of_vendor(vendor)}
+    purposes = _purposes_of(added, compiled)
     if uncovered.vendors.isdisjoint(vendors) and uncovered.purposes.isdisjoint(purposes):
         return base
     return replace(
@@ -215,6 +217,13 @@ def _covering(base: Consent, added: Grants, compiled: CompiledRegistry) -> Conse
         granted_vendors=tuple(set(base.granted_vendors) - uncovered.vendors),
         refused_vendors=(*base.refused_vendors, *(uncovered.vendors - added.vendors)),
     )
+
+
+def _purposes_of(added: Grants, compiled: CompiledRegistry) -> set[str]:
+    """The purposes that something is added under."""
+    rules = [compiled.optional_cookies[name] for name in added.cookies if name in compiled.optional_cookies]
+    purposes = {*added.purposes, *(rule.purpose for rule in rules)}
+    return purposes | {id for vendor in added.vendors for id in compiled.purposes_of_vendor(vendor)}
 
 
 def coarsened(consent: Consent, compiled: CompiledRegistry) -> Consent:

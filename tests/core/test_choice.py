@@ -228,6 +228,15 @@ def test_adding_with_the_signal_present(policy):
     assert cookies_of(policy, made, signals=Signals(gpc=True)) == FREE | {"_ga", "_ga_*", "late", "share"}
 
 
+def test_adding_without_the_signal_that_was_there(policy):
+    """What sells and is added without the signal is refused once the signal is there again."""
+    before = replace(GRANTED, gpc=True)
+    sold, other = added(policy, before, vendors=["ads"]), added(policy, before, purposes=["social"])
+    assert "ads_id" in cookies_of(policy, sold)
+    assert "ads_id" not in cookies_of(policy, sold, signals=Signals(gpc=True))
+    assert (sold.gpc, other.gpc) == (False, True)
+
+
 def test_adding_after_the_lifetime(make_policy, registry_text):
     """A refusal may be kept for longer than a grant could last: what is added to it then begins now."""
     policy = make_policy(registry_text + '\n[consent]\nlifetime = "6 months"\n')
