@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.consent import Consent
-from consent_middleware.core.registry import CookieRule, Purpose, Registry, Text, Vendor
+from consent_middleware.core.registry import CookieRule, LocalizedText, Purpose, Registry, Vendor
 from consent_middleware.records.event import COLUMNS, Act, Record, Source, make_event, uuid7
 from consent_middleware.records.schema import events
 from consent_middleware.records.snapshot import snapshot_of
@@ -36,8 +36,8 @@ def registry():
     purposes = ("preferences", "analytics", "social", "advertising")
     vendors = [f"{id}-{n}" for id in purposes for n in range(2)]
     return Registry(
-        purposes={id: Purpose(id=id, title=Text.of(id.title())) for id in purposes},
-        vendors={id: Vendor(id=id, name=Text.of(id), purposes=(id[:-2],)) for id in vendors},
+        purposes={id: Purpose(id=id, title=LocalizedText.of(id.title())) for id in purposes},
+        vendors={id: Vendor(id=id, name=LocalizedText.of(id), purposes=(id[:-2],)) for id in vendors},
         cookies=tuple(
             CookieRule(name=f"_{id}_{n}", purpose=id, vendor=f"{id}-{n % 2}")
             for id in purposes

@@ -80,7 +80,7 @@ class ConsentMiddleware:
 
     def _judged_fields(self, message: Message, exchange: Exchange) -> list[tuple[Any, ...]]:
         fields, starts = as_pairs(message.get("headers")), message["type"] in _STARTS
-        if exchange.adds_nothing and self.policy.enforcer.passes(fields):
+        if exchange.can_pass_through and self.policy.enforcer.passes(fields):
             exchange.started |= starts
             return fields
         texts = _texts(fields)

@@ -9,26 +9,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from .core import caching, choice
+from .core import cache_control, choice
 from .core.caller import Caller
 from .core.compiled import NOTHING
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
-from .core.fields import before_control, is_token
-from .core.filtering import CookieSurvey, Header, Judged, is_field_text
-from .core.gating import Recipient
-from .core.leftovers import (
+from .core.deletion import (
     BUDGET,
-    Expiry,
-    Leftover,
-    Place,
-    Surroundings,
-    declared_places,
+    CookieScope,
+    Deletion,
+    RequestScope,
+    UnwantedCookie,
+    declared_scopes,
     expire,
     field_octets,
 )
+from .core.filtering import CookieSurvey, Header, Judged, is_field_text
+from .core.gating import Recipient
 from .core.registry import CookieRule, LawModel
 from .core.set_cookie import cookie_date
-from .core.verdict import Decision, Moment, Reason
+from .core.structured_fields import before_control, is_token
+from .core.verdict import Decision, Reason, ResponseContext
 from .core.visitor import VisitorView
 from .errors import RecordStoreError
 from .policy import ConsentPolicy, DecisionHook
@@ -149,14 +149,14 @@ class Exchange:
         return self.request.method == "GET" and "text/html" in self.request.field("accept").lower()
 
     @_Once
-    def around(self) -> Surroundings:
+    def around(self) -> RequestScope:
         """Where a cookie of this request can be."""
         host = self.request.field("host").lower()
         host = (
             host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
         )
         minute = int(self.now.timestamp() // 60)
-        return Surroundings(host.rstrip("."), self.request.full_path, self.secure, minute=minute)
+        return RequestScope(host.rstrip("."), self.request.full_path, self.secure, minute=minute)
 
     @property
     def caller(self) -> Caller:
@@ -363,7 +363,7 @@ class Exchange:
             return ""
 
     @property
-    def adds_nothing(self) -> bool:
+    def can_pass_through(self) -> bool:
         """Whether a response without cookies may leave as it is."""
         return not (self.was_read or self.shows_leftovers) and self.policy.gate.mode == "off"
 
@@ -433,8 +433,8 @@ class Exchange:
 
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Judged]]:
         now = self.policy.clock()
-        moment = Moment(self.view, now, _sent(headers))
-        leaving, judged = self.policy.enforcer.filter(headers, moment, self._review)
+        context = ResponseContext(self.view, now, _sent(headers))
+        leaving, judged = self.policy.enforcer.filter(headers, context, self._review)
         if len(leaving) + sum(one.after is None for one in judged) < len(headers):
             self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
         return (list(headers) if self.policy.observing else leaving), judged
@@ -453,7 +453,7 @@ class Exchange:
             return leaving
         depends = gated or self.was_read or any(map(_depends, judged))
         stored = self._learn(judged)
-        expiring: list[Expiry] = []
+        expiring: list[Deletion] = []
         if self.shows_leftovers or self.changed:
             expiring = self._expiring(leaving, depends=depends)
             leaving = _before_cookies(expiring, leaving)
@@ -461,7 +461,7 @@ class Exchange:
             own = self._measured()
         if own is not None:
             leaving.append(self._own_line(own))
-        return caching.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
+        return cache_control.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
 
     def _learn(self, judged: list[Judged]) -> list[CookieRule]:
         """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
@@ -470,20 +470,20 @@ class Exchange:
             rule = one.verdict.rule
             if rule is None or one.after is None or one.reason is Reason.DELETION:
                 continue
-            self.policy.memory.settle(rule)
+            self.policy.memory.note_set(rule)
             if one.verdict.is_optional:
                 stored.append(rule)
                 self.policy.memory.learn(one.verdict.name, one.before, self.request)
         return stored
 
-    def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Expiry]:
+    def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Deletion]:
         """The deletions that leave with this answer.
 
         A file, or a page that the app offers to every cache, keeps its header fields: the next page will do.
         """
         if self.policy.observing or not (self.is_same_site or self.changed):
             return []
-        if not depends and (self._is_resource(leaving) or caching.is_shared(leaving, self.now)):
+        if not depends and (self._is_resource(leaving) or cache_control.is_shared(leaving, self.now)):
             return []
         around = self.around._replace(chosen=self.changed)
         answer = [value for name, value in leaving if name.strip().lower() == "set-cookie"]
@@ -499,26 +499,26 @@ class Exchange:
 
     def _is_resource(self, leaving: list[Header]) -> bool:
         destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
-        return caching.is_resource(destination, accept, leaving)
+        return cache_control.is_resource(destination, accept, leaving)
 
-    def _came(self) -> Iterable[Leftover]:
+    def _came(self) -> Iterable[UnwantedCookie]:
         """What came with the request and has to go."""
         for pair, rule in self.policy.enforcer.leftovers(self.request.cookie, self._is_welcome):
-            yield Leftover(pair.name, "=" in pair.piece, rule)
+            yield UnwantedCookie(pair.name, "=" in pair.piece, rule)
 
-    def _declared(self) -> Iterable[Leftover]:
+    def _declared(self) -> Iterable[UnwantedCookie]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
         restates = any(not change.adds for change in self.changes)
         for name, rule in self.policy.enforcer.optional if restates else ():
             if not self.view.permissions.allows_rule(rule):
-                yield Leftover(name, named=True, rule=rule, came=False)
+                yield UnwantedCookie(name, named=True, rule=rule, came=False)
 
-    def _places(self, leftover: Leftover) -> tuple[Place, ...]:
+    def _places(self, leftover: UnwantedCookie) -> tuple[CookieScope, ...]:
         """Where a cookie is declared or was seen to be set."""
         rule = leftover.rule
-        return (*declared_places(rule), *self.policy.memory.places(leftover.name)) if rule else ()
+        return (*declared_scopes(rule), *self.policy.memory.places(leftover.name)) if rule else ()
 
-    def _begins(self, judged: list[Judged], stored: list[CookieRule], expiring: list[Expiry]) -> bool:
+    def _begins(self, judged: list[Judged], stored: list[CookieRule], expiring: list[Deletion]) -> bool:
         """Whether exempt measurement of this visitor begins with this answer.
 
         It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
@@ -610,7 +610,7 @@ def _has_one(field: str) -> bool:
     return field == "1" or (bool(field) and any(member.strip(" \t") == "1" for member in field.split(",")))
 
 
-def _before_cookies(expiries: list[Expiry], leaving: list[Header]) -> list[Header]:
+def _before_cookies(expiries: list[Deletion], leaving: list[Header]) -> list[Header]:
     """Deletions go before any cookie that leaves: of two lines for one place the later one counts."""
     lines = [("Set-Cookie", expiry.line) for expiry in expiries if is_field_text(expiry.line)]
     cookies = (index for index, (name, _) in enumerate(leaving) if name.strip().lower() == "set-cookie")

@@ -10,8 +10,8 @@ the registry or by their size. Where two threads meet, one place is forgotten, a
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
+from .core.deletion import CookieScope, scope_of
 from .core.filtering import CookieKinds
-from .core.leftovers import Place, place_of
 from .core.registry import CookieRule
 from .core.set_cookie import read_set_cookie
 from .observe import Inventory
@@ -45,17 +45,17 @@ class CookieMemory:
         if noted.done:
             return
         noted.done = True
-        learnt, place = self._learnt(name), place_of(read_set_cookie(line), request.full_path)
+        learnt, place = self._learnt(name), scope_of(read_set_cookie(line), request.full_path)
         if place not in learnt.places:
             # The last that were learnt: an app that has moved a cookie sets it at one place only.
             learnt.places = (place, *learnt.places)[:_MOST_PLACES]
 
-    def places(self, name: str) -> tuple[Place, ...]:
+    def places(self, name: str) -> tuple[CookieScope, ...]:
         """Where cookies of this very name were seen to be set, the last first."""
         return self._learnt(name).places if len(name) <= _LONGEST else ()
 
-    def settle(self, rule: CookieRule) -> None:
-        """Take notice that the app sets cookies of a rule, so that their ends are within limits."""
+    def note_set(self, rule: CookieRule) -> None:
+        """The app sets cookies of this rule itself, so their lifetime was already capped."""
         self._settled.add(rule.name)
 
     def is_new_today(self, kinds: CookieKinds, day: date) -> bool:
@@ -85,7 +85,7 @@ class _Learnt:
 
     def __init__(self, name: str) -> None:
         del name
-        self.places: tuple[Place, ...] = ()
+        self.places: tuple[CookieScope, ...] = ()
 
 
 class _Noticed:

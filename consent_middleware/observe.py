@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import count
 
-from .core.fields import token_start
 from .core.registry import CookieRule
 from .core.reports import Report
+from .core.structured_fields import token_start
 from .core.verdict import Reason
 from .errors import RecordStoreError
 

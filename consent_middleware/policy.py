@@ -14,12 +14,12 @@ from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import NO_SIGNALS, Consent
 from .core.fail_closed import FailClosed
-from .core.fields import forwarded_proto
 from .core.filtering import CookieSurvey, Filter
 from .core.gating import Gate
 from .core.registry import LawModel, Registry
 from .core.set_cookie import imf_fixdate
-from .core.token import LONGEST_WRITTEN, Sealer, TokenSigner
+from .core.structured_fields import forwarded_proto
+from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
 from .engine import Visitors
 from .errors import ConfigurationError, ConfigurationWarning, RecordStoreError
@@ -97,7 +97,7 @@ class ConsentPolicy:
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
         self.visitors = Visitors(self.compiled, self._signer.verify)
-        self.offers = Sealer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
+        self.offers = Signer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.appearance = _checked_appearance(pages, registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
         self.records = _open_records(records, keys, self.log) if records else None

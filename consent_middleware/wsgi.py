@@ -46,7 +46,7 @@ class ConsentMiddleware:
 
     def _judged(self, status: str, headers: Any, exchange: Exchange) -> list[tuple[Any, ...]]:
         fields = as_pairs(headers)
-        if exchange.adds_nothing and self.policy.enforcer.passes(fields):
+        if exchange.can_pass_through and self.policy.enforcer.passes(fields):
             exchange.started = True
             return fields
         texts = as_texts(fields)

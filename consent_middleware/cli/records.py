@@ -18,11 +18,11 @@ import msgspec
 from ..core.periods import Period
 from ..errors import ConsentError
 from ..records import audit
-from ..records.event import Record, stamp
+from ..records.event import Record, to_rfc3339
 from ..records.receipt import receipt
 from ..records.seals import Seal
 from ..records.store import RecordStore, open_store
-from ..records.transfer import consent_rates, export_csv, export_lines, take_in
+from ..records.transfer import consent_rates, export_csv, export_lines, import_records
 from ..registry_file import read_registry
 
 _T = TypeVar("_T")
@@ -119,13 +119,13 @@ def _receipt(store: RecordStore, record: Record) -> str:
 def _described(record: Record, store: RecordStore) -> str:
     event = record.event
     verdict = {True: "right", False: "WRONG: changed or forged", None: "made with a key not known here"}
-    shown = f"{stamp(event.offered_at)}, layout {event.layout}" if event.offered_at else "not by us"
+    shown = f"{to_rfc3339(event.offered_at)}, layout {event.layout}" if event.offered_at else "not by us"
     lines = {
         "record": event.record_id,
         "consent": event.consent_id or "-",
         "replaces": event.previous or "-",
         "state": f"{event.state} ({event.state.term}), now {event.state_at(datetime.now(UTC))}",
-        "time": f"{stamp(event.time)}, until {stamp(event.expires_at)}",
+        "time": f"{to_rfc3339(event.time)}, until {to_rfc3339(event.expires_at)}",
         "made": f"{event.action} by {event.source} on {event.host or '-'}",
         "shown": f"{shown}, language {event.language or '-'}, registry version {event.version}",
         "snapshot": event.snapshot,
@@ -170,7 +170,7 @@ def import_(files: tuple[IO[str], ...], url: str) -> None:
     with _opened(url) as store:
         for file in files:
             with _progress(f"Importing {file.name}") as advance:
-                intake = take_in(store, file, advance)
+                intake = import_records(store, file, advance)
             counts = f"{intake.taken} taken in, {intake.known} known, {intake.skipped} lines without a record"
             click.echo(f"{file.name}: {counts}, {len(intake.refused)} refused")
             for number, reason in intake.refused:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .caching import targets_caches
+from .cache_control import targets_caches
 
 Header = tuple[str, str]
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
 from .consent import utc_day
-from .fields import is_token
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
 from .set_cookie import (
@@ -24,7 +23,8 @@ from .set_cookie import (
     read_attributes,
     read_cookies,
 )
-from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Moment, Reason, Verdict
+from .structured_fields import is_token
+from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Reason, ResponseContext, Verdict
 
 Header = tuple[str, str]
 
@@ -108,15 +108,15 @@ class Filter:
             if (demands := Demands.of(rule, registry.purposes[rule.purpose])) != NO_DEMANDS
         }
 
-    def judge(self, line: str, moment: Moment) -> Judged:
+    def judge(self, line: str, context: ResponseContext) -> Judged:
         """Judge one `Set-Cookie` value."""
         head, _, tail = line.partition(";")
         name, equals, value = head.partition("=")
         name = name.strip(" \t") if equals else ""
-        verdict, end = self._verdicts_of(moment).made.get((name, tail)), None
+        verdict, end = self._verdicts_of(context).made.get((name, tail)), None
         if verdict is None:
             tail, end = cut_date(tail)
-            verdict = self._verdict(name, tail, moment)
+            verdict = self._verdict(name, tail, context)
         fixed = verdict.fixed
         if fixed is not None and len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable():
             after, reason = fixed
@@ -124,35 +124,35 @@ class Filter:
         attributes = verdict.attributes if end is None else verdict.attributes.with_date(end)
         value = value.strip(" \t") if equals else head.strip(" \t")
         cookie = SetCookie(line, name, value, head, attributes, verdict.flaw)
-        after, reason = verdict.judge(cookie, moment)
+        after, reason = verdict.judge(cookie, context)
         return Judged(verdict, line, after, reason)
 
-    def _verdicts_of(self, moment: Moment) -> _Verdicts:
+    def _verdicts_of(self, context: ResponseContext) -> _Verdicts:
         """The verdicts of today for who has these permissions."""
-        verdicts = self._verdicts.get(moment.view.permissions)
-        if verdicts is not None and verdicts.since <= moment.now < verdicts.until:
+        verdicts = self._verdicts.get(context.view.permissions)
+        if verdicts is not None and verdicts.since <= context.now < verdicts.until:
             return verdicts
-        return self._new_verdicts(moment)
+        return self._new_verdicts(context)
 
-    def _verdict(self, name: str, tail: str, moment: Moment) -> Verdict:
+    def _verdict(self, name: str, tail: str, context: ResponseContext) -> Verdict:
         """The verdict on a name with these attributes, remembered if they are not too long."""
-        verdicts = self._verdicts_of(moment)
-        verdict = verdicts.made.get((name, tail)) or self._make(name, tail, moment)
+        verdicts = self._verdicts_of(context)
+        verdict = verdicts.made.get((name, tail)) or self._make(name, tail, context)
         if len(name) + len(tail) <= LONGEST_REMEMBERED:
             if len(verdicts.made) >= _MOST_VERDICTS:
-                verdicts = self._new_verdicts(moment)
+                verdicts = self._new_verdicts(context)
             verdicts.made[name, tail] = verdict
         return verdict
 
-    def _new_verdicts(self, moment: Moment) -> _Verdicts:
+    def _new_verdicts(self, context: ResponseContext) -> _Verdicts:
         if len(self._verdicts) >= _MOST_VERDICTS:
             self._verdicts = {}
-        verdicts = self._verdicts[moment.view.permissions] = _Verdicts(moment.now)
+        verdicts = self._verdicts[context.view.permissions] = _Verdicts(context.now)
         return verdicts
 
-    def _make(self, name: str, tail: str, moment: Moment) -> Verdict:
+    def _make(self, name: str, tail: str, context: ResponseContext) -> Verdict:
         """Work out the verdict on a name with these attributes."""
-        attributes, permissions = read_attributes(tail), moment.view.permissions
+        attributes, permissions = read_attributes(tail), context.view.permissions
         own = name in self._own_names
         rule = None if own else self._classify(name)
         flaw = flaw_of(name, attributes)
@@ -164,7 +164,7 @@ class Filter:
             refusal=None if own else self._refusal(rule, permissions),
             kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
             is_optional=not flaw and rule is not None and rule.purpose not in self._compiled.essential,
-            limits=Limits.of(rule, self._compiled, moment.now),
+            limits=Limits.of(rule, self._compiled, context.now),
             demands=self._demands.get(rule.name) if rule else None,
             verifies=self._verifies if own else None,
         )
@@ -187,7 +187,7 @@ class Filter:
         return Reason.NOT_REFUSED if by_law else Reason.GRANTED
 
     def filter(
-        self, headers: Iterable[Header], moment: Moment, review: Callable[[Judged], Judged]
+        self, headers: Iterable[Header], context: ResponseContext, review: Callable[[Judged], Judged]
     ) -> tuple[list[Header], list[Judged]]:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
@@ -204,7 +204,7 @@ class Filter:
             elif kind is FieldKind.OTHER:
                 leaving.extend(self.sendable(name, value))
             elif kind is not FieldKind.NONE:
-                one = self.judge(value, moment)
+                one = self.judge(value, context)
                 if kind is FieldKind.PADDED:
                     one = one._replace(after=None, reason=Reason.MALFORMED)
                 final = review(one)

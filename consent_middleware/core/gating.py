@@ -23,7 +23,7 @@ import msgspec
 
 from ..errors import ConfigurationError
 from .csp import HostPattern, Hosts, load_policy, narrowed
-from .device import (
+from .device_headers import (
     ADVERTISING_REQUEST_HEADERS,
     ADVERTISING_RESPONSE_HEADERS,
     DEVICE_HINTS,
@@ -31,9 +31,9 @@ from .device import (
     fewer_hints,
     shut_features,
 )
-from .fields import dictionary, loaded_by_link, string_item, without_members
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, Registry
+from .structured_fields import dictionary, loaded_by_link, string_item, without_members
 
 Headers = Sequence[tuple[str, str]]
 

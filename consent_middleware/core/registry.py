@@ -36,13 +36,13 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class LocalizedText:
     """A text for visitors: pairs of language tag and wording; the tag is "" where there is one for all."""
 
     wordings: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, value: "str | Mapping[str, str]") -> "Text":
+    def of(cls, value: "str | Mapping[str, str]") -> "LocalizedText":
         """From what the registry file holds: a string, or a table from language to string."""
         return cls((("", value),) if isinstance(value, str) else tuple(value.items()))
 
@@ -63,8 +63,8 @@ class Purpose:
     """What cookies are for, and the unit of consent."""
 
     id: str
-    title: Text
-    description: Text = Text()
+    title: LocalizedText
+    description: LocalizedText = LocalizedText()
     basis: Basis = Basis.CONSENT
     since: int = 1
     sale: bool = False
@@ -79,10 +79,10 @@ class Vendor:
     """The party behind cookies or tags; "partner" on pages for visitors. `purposes` is never empty."""
 
     id: str
-    name: Text
+    name: LocalizedText
     purposes: tuple[str, ...]
-    privacy_url: Text = Text()
-    opt_out_url: Text = Text()
+    privacy_url: LocalizedText = LocalizedText()
+    opt_out_url: LocalizedText = LocalizedText()
     hosts: tuple[str, ...] = ()
     """Hosts that its tags load from: exact, or `*.example.com` for every host below."""
     google_consent: tuple[str, ...] = ()
@@ -100,8 +100,8 @@ class CookieRule:
     purpose: str
     vendor: str | None = None
     lifetime: Period | Session | None = None
-    description: Text = Text()
-    data: tuple[Text, ...] = ()
+    description: LocalizedText = LocalizedText()
+    data: tuple[LocalizedText, ...] = ()
     domains: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     partitioned: bool = False
@@ -117,9 +117,9 @@ class Site:
     """Who the site is."""
 
     id: str = ""
-    name: Text = Text()
+    name: LocalizedText = LocalizedText()
     hosts: tuple[str, ...] = ()
-    contact: Text = Text()
+    contact: LocalizedText = LocalizedText()
     policy_updated: date | None = None
     languages: tuple[str, ...] = ("en",)
 

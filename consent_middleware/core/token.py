@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 
 import msgspec
-from itsdangerous import BadData, Signer
+from itsdangerous import BadData
+from itsdangerous import Signer as DangerousSigner
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from ..errors import BadTokenError
@@ -52,7 +53,7 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Payload)
 
 
-class Sealer:
+class Signer:
     """Signs octets for one use with a list of keys, newest first: the first signs, all verify.
 
     `salt` keeps what is signed for one use from being taken for another. The keys are derived once, as
@@ -60,7 +61,7 @@ class Sealer:
     """
 
     def __init__(self, secret_keys: Sequence[str], salt: str) -> None:
-        signer = Signer("", salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        signer = DangerousSigner("", salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
         self._keys = [signer.derive_key(key) for key in secret_keys]
 
     def seal(self, content: bytes) -> str:
@@ -91,7 +92,7 @@ class TokenSigner:
     """Signs and verifies tokens with a list of keys, newest first."""
 
     def __init__(self, secret_keys: Sequence[str], site_id: str) -> None:
-        self._sealer = Sealer(secret_keys, f"{_SALT}.{site_id}")
+        self._sealer = Signer(secret_keys, f"{_SALT}.{site_id}")
 
     def sign(self, consent: Consent) -> str:
         """The token of a choice. One that granted nothing carries no id that could follow the visitor."""

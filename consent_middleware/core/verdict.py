@@ -102,7 +102,7 @@ class Decision:
         return self.before if self.after is None else self.after
 
 
-class Moment(NamedTuple):
+class ResponseContext(NamedTuple):
     """Under what a response is judged: the visitor, the time, and a fact about the answer."""
 
     view: VisitorView
@@ -211,7 +211,7 @@ class Verdict:
         raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
         return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
 
-    def judge(self, cookie: SetCookie, moment: Moment) -> Outcome:
+    def judge(self, cookie: SetCookie, context: ResponseContext) -> Outcome:
         """What becomes of one line, and why."""
         if is_unsafe(cookie.line):
             return None, Reason.MALFORMED
@@ -220,18 +220,18 @@ class Verdict:
         if self.fixed is not None:
             after, reason = self.fixed
             return (cookie.line if after == "" else after), reason
-        return self._judge_now(cookie, moment)
+        return self._judge_now(cookie, context)
 
-    def _judge_now(self, cookie: SetCookie, moment: Moment) -> Outcome:
-        life = cookie.attributes.timeless or cookie.attributes.life(moment.now, moment.sent)
-        limit = self.limits.at(moment)
+    def _judge_now(self, cookie: SetCookie, context: ResponseContext) -> Outcome:
+        life = cookie.attributes.timeless or cookie.attributes.life(context.now, context.sent)
+        limit = self.limits.at(context)
         if life.intended is not None and life.intended <= 0:
             return self._deleted(cookie, life, limit)
         if self.refusal is not None:
             return None, self.refusal
         if self.verifies is not None and not self.verifies(cookie.value):
             return None, Reason.FORGED
-        return self._limited(cookie, life, limit, moment.now)
+        return self._limited(cookie, life, limit, context.now)
 
     def _deleted(self, cookie: SetCookie, life: Life, limit: "Limit") -> Outcome:
         allowed = self.refusal is None
@@ -307,16 +307,16 @@ class Limits:
             compiled=compiled,
         )
 
-    def at(self, moment: Moment) -> Limit:
-        """The limit for one visitor at one moment."""
-        limit, view = self.of_the_day, moment.view
+    def at(self, context: ResponseContext) -> Limit:
+        """The limit for one visitor at one context."""
+        limit, view = self.of_the_day, context.view
         if limit.seconds is None:
             return limit
         if self.by_choice and view.ends is not None:
-            return min(limit, Limit((view.ends - moment.now).total_seconds(), Reason.CONSENT_END))
+            return min(limit, Limit((view.ends - context.now).total_seconds(), Reason.CONSENT_END))
         if self.by_measurement and view.measured_since is not None:
             end = self.compiled.measuring_ends(view.measured_since)
-            return min(limit, Limit((end - moment.now).total_seconds(), Reason.MEASURING_END))
+            return min(limit, Limit((end - context.now).total_seconds(), Reason.MEASURING_END))
         return limit
 
 

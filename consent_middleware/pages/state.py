@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..exchange import Exchange
-from ..records.event import stamp
+from ..records.event import to_rfc3339
 
 
 def state_of(exchange: Exchange, *, with_token: bool) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def state_of(exchange: Exchange, *, with_token: bool) -> dict[str, Any]:
         "purposes": {id: permissions.allows(id) for id in registry.purposes},
         "vendors": {id: permissions.allows_vendor(id) for id in registry.vendors},
         "cookies": {rule.name: permissions.allows_rule(rule) for rule in registry.cookies},
-        "decided_at": stamp(made.decided_at) if made else None,
-        "expires_at": stamp(compiled.ends(made)) if made else None,
+        "decided_at": to_rfc3339(made.decided_at) if made else None,
+        "expires_at": to_rfc3339(compiled.ends(made)) if made else None,
         "version": registry.version,
         "ask": view.ask,
         "model": exchange.model,

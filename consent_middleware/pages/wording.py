@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ..appearance import Wordings
 from ..core.periods import Period
-from ..core.registry import Basis, CookieRule, Registry, Text
+from ..core.registry import Basis, CookieRule, LocalizedText, Registry
 from .language import widened
 
 
@@ -36,7 +36,7 @@ class Wording:
         settings = self.wordings.texts["actions.settings"]
         return self.wordings.text(key, site=self.site, settings=settings, **values)
 
-    def pick(self, text: Text) -> str:
+    def pick(self, text: LocalizedText) -> str:
         """A text of the registry."""
         return text.pick(*widened(self.language))
 

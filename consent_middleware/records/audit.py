@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 
 from ..core.periods import Period
 from ..errors import RecordStoreError
-from .event import COLUMNS, canonical, stamp
+from .event import COLUMNS, canonical, to_rfc3339
 from .schema import events, ranges, seals, snapshots
 from .seals import Finding, Seal, check_log
 from .signing import KeyRing
@@ -82,7 +82,7 @@ def _close(store: RecordStore, now: datetime) -> list[int]:
         number = _open_range(connection)
         if connection.execute(select(exists().where(events.c.range_no == number))).scalar():
             number += 1
-            connection.execute(ranges.insert().values(number=number, opened_at=stamp(now)))
+            connection.execute(ranges.insert().values(number=number, opened_at=to_rfc3339(now)))
         sealed = connection.execute(select(func.max(seals.c.range_no))).scalar() or 0
     return list(range(sealed + 1, number))
 
@@ -107,7 +107,7 @@ def _seal_range(store: RecordStore, number: int, now: datetime, progress: Progre
         unverified=tally.changed + tally.unknown,
         hash=tally.hash.hexdigest(),
         ends=tally.ends,
-        at=stamp(now),
+        at=to_rfc3339(now),
         previous="",
     )
     return _enter(store, entry)
@@ -240,11 +240,11 @@ def due(log: Iterable[Seal], retention: Period, now: datetime) -> tuple[Seal, ..
     log = tuple(log)
     gone = {entry.range_no for entry in log if entry.kind == "purge"}
     return tuple(
-        replace(entry, kind="purge", at=stamp(now))
+        replace(entry, kind="purge", at=to_rfc3339(now))
         for entry in log
         if entry.range_no not in gone
         and retention.after(datetime.fromisoformat(entry.at)) <= now
-        and entry.ends <= stamp(now)
+        and entry.ends <= to_rfc3339(now)
     )
 
 

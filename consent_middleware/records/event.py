@@ -259,7 +259,7 @@ def _milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def stamp(moment: datetime) -> str:
+def to_rfc3339(moment: datetime) -> str:
     """A moment as it is stored: RFC 3339, UTC, always 24 characters, so that text order is time order."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
@@ -331,7 +331,7 @@ def _values(event: ConsentEvent) -> Iterator[Any]:
     for name in ConsentEvent.__dataclass_fields__:
         match getattr(event, name):
             case datetime() as moment:
-                yield stamp(moment)
+                yield to_rfc3339(moment)
             case tuple() as names:
                 yield msgspec.json.encode(names).decode()
             case value:

@@ -8,8 +8,8 @@ answered by itself; vendors and cookies are named below their purposes.
 from datetime import datetime
 from typing import Any
 
-from ..core.registry import Text
-from .event import ConsentEvent, Source, State, stamp
+from ..core.registry import LocalizedText
+from .event import ConsentEvent, Source, State, to_rfc3339
 from .snapshot import Snapshot
 
 _CONTEXT = {
@@ -35,7 +35,7 @@ def receipt(event: ConsentEvent, snapshot: Snapshot, now: datetime) -> dict[str,
         "@type": "dpv:ConsentReceipt",
         "dct:conformsTo": f"{_SCHEMA}#receipt",
         "dct:identifier": f"receipt-{event.record_id}",
-        "dct:created": stamp(now),
+        "dct:created": to_rfc3339(now),
         "dct:publisher": {"@id": "_:controller"},
         "dpv:hasRecordOfActivity": {
             "@id": f"urn:uuid:{event.record_id}",
@@ -56,7 +56,7 @@ def receipt(event: ConsentEvent, snapshot: Snapshot, now: datetime) -> dict[str,
                 "dct:identifier": f"sha256:{snapshot.hash}",
                 "dct:hasVersion": told["version"],
                 "dct:language": language,
-                "dct:issued": stamp(event.offered_at) if event.offered_at else None,
+                "dct:issued": to_rfc3339(event.offered_at) if event.offered_at else None,
                 "dct:format": event.layout or None,
             },
             "dpv:hasConsentStatus": [_status(event, state)],
@@ -74,11 +74,11 @@ def _status(event: ConsentEvent, state: State) -> dict[str, Any]:
     return {
         "@type": [state.term, kind],
         "skos:prefLabel": state,
-        "dpv:isIndicatedAtTime": stamp(event.time),
+        "dpv:isIndicatedAtTime": to_rfc3339(event.time),
         "dpv:isIndicatedBy": "dpv:DataSubject",
         "dpv:hasIndicationMethod": f"{event.source}: {event.action}",
         "dpv:isExercisedAt": event.host,
-        "dpv:hasDuration": {"@type": "dpv:UntilTimeDuration", "rdf:value": stamp(event.expires_at)},
+        "dpv:hasDuration": {"@type": "dpv:UntilTimeDuration", "rdf:value": to_rfc3339(event.expires_at)},
         "skos:note": [f"signal: {signal}" for signal in event.signals],
     }
 
@@ -131,4 +131,4 @@ class _Answers:
 
 
 def _pick(wordings: dict[str, str], language: str) -> str:
-    return Text.of(wordings).pick(language)
+    return LocalizedText.of(wordings).pick(language)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..core.periods import Period
-from ..core.registry import CookieRule, Purpose, Registry, Site, Text, Vendor
+from ..core.registry import CookieRule, LocalizedText, Purpose, Registry, Site, Vendor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def snapshot_of(registry: Registry, templates_hash: str) -> Snapshot:
 def _plain(value: Any) -> Any:
     """A value of the registry as JSON values: texts become tables from language to wording."""
     match value:
-        case Text():
+        case LocalizedText():
             return dict(value.wordings)
         case Period():
             return value.text

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import RecordStoreError
 from .database import Database, connect
-from .event import COLUMNS, ConsentEvent, Record, stamp
+from .event import COLUMNS, ConsentEvent, Record, to_rfc3339
 from .schema import MIGRATIONS, events, seals, snapshots, versions
 from .seals import Seal
 from .signing import KeyRing
@@ -234,8 +234,8 @@ def _record(row: Any) -> Record:
 
 def _between(query: Select[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
     if since is not None:
-        query = query.where(events.c.time >= stamp(since))
-    return query if until is None else query.where(events.c.time < stamp(until))
+        query = query.where(events.c.time >= to_rfc3339(since))
+    return query if until is None else query.where(events.c.time < to_rfc3339(until))
 
 
 def _lost(error: RecordStoreError) -> bool:
@@ -259,7 +259,7 @@ def _migrate(database: Database) -> None:
             # Looked up again: another process may have been faster.
             version = _version(connection)
             for number, migration in enumerate(MIGRATIONS[version:], version + 1):
-                now = stamp(datetime.now(UTC))
+                now = to_rfc3339(datetime.now(UTC))
                 migration(connection, now)
                 connection.execute(versions.insert().values(version=number, applied_at=now))
     if version > known:

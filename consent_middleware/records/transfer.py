@@ -57,7 +57,7 @@ class Intake:
     """Number and reason of each line that was not taken in."""
 
 
-def take_in(
+def import_records(
     store: RecordStore, lines: Iterable[str], progress: Callable[[int], object] = lambda _count: None
 ) -> Intake:
     """Store the records and snapshots that these lines hold, whatever a log puts before them.

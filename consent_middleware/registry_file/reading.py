@@ -156,8 +156,8 @@ def _registry(file: File) -> Registry:
     )
 
 
-def _text(value: str | dict[str, str]) -> core.Text:
-    return core.Text.of(value) if value else core.Text()
+def _text(value: str | dict[str, str]) -> core.LocalizedText:
+    return core.LocalizedText.of(value) if value else core.LocalizedText()
 
 
 def _consent(table: ConsentTable) -> core.ConsentSettings:

@@ -12,7 +12,7 @@ import pytest
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient
 from consent_middleware.core.permissions import Grounds, permissions_on
-from consent_middleware.core.registry import Gating, Purpose, Registry, Text, Vendor
+from consent_middleware.core.registry import Gating, LocalizedText, Purpose, Registry, Vendor
 from consent_middleware.core.reports import read_reports
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -228,9 +228,9 @@ class Scene:
     def gated(self, status, headers, request):
         """The headers as the middleware would send them."""
         registry = Registry(
-            purposes={name: Purpose(id=name, title=Text()) for name in (*NAMES, *self.purposes)},
+            purposes={name: Purpose(id=name, title=LocalizedText()) for name in (*NAMES, *self.purposes)},
             vendors={
-                name: Vendor(id=name, name=Text.of(name), purposes=(name,), hosts=(host,))
+                name: Vendor(id=name, name=LocalizedText.of(name), purposes=(name,), hosts=(host,))
                 for name, host in self.hosts.items()
                 if self.declares_hosts
             },

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from consent_middleware.cli import main
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.consent import Consent
-from consent_middleware.core.registry import Purpose, Registry, Text
+from consent_middleware.core.registry import LocalizedText, Purpose, Registry
 from consent_middleware.records import audit
 from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
@@ -26,7 +26,7 @@ def store(tmp_path):
     """A store with one grant and one refusal."""
     store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
     compiled = compile_registry(
-        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+        Registry(purposes={"analytics": Purpose(id="analytics", title=LocalizedText.of("Analytics"))})
     )
     snapshot = snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)
@@ -178,7 +178,7 @@ def test_purge_of_what_has_ended(tmp_path, run):
     store = open_store(f"sqlite:///{tmp_path}/consent.db", [KEY])
     past = datetime(2015, 1, 1, tzinfo=UTC)
     compiled = compile_registry(
-        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+        Registry(purposes={"analytics": Purpose(id="analytics", title=LocalizedText.of("Analytics"))})
     )
     snapshot = snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)

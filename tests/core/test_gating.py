@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient, makes_document
 from consent_middleware.core.permissions import Grounds, permissions_on
-from consent_middleware.core.registry import Basis, Gating, Purpose, Registry, Site, Text, Vendor
+from consent_middleware.core.registry import Basis, Gating, LocalizedText, Purpose, Registry, Site, Vendor
 from consent_middleware.core.reports import MAX_REPORTS, Report, read_reports
 from consent_middleware.errors import ConfigurationError
 
@@ -33,11 +33,12 @@ def registry(mode="enforce", vendors=VENDORS, purposes=PURPOSES, allow=("fonts.e
     return Registry(
         site=Site(hosts=("www.site.example", "img.site.example")),
         purposes={
-            "essential": Purpose(id="essential", title=Text(), basis=Basis.ESSENTIAL),
-            **{id: Purpose(id=id, title=Text()) for id in purposes},
+            "essential": Purpose(id="essential", title=LocalizedText(), basis=Basis.ESSENTIAL),
+            **{id: Purpose(id=id, title=LocalizedText()) for id in purposes},
         },
         vendors={
-            id: Vendor(id=id, name=Text.of(id), purposes=p, hosts=hosts) for id, (p, hosts) in vendors.items()
+            id: Vendor(id=id, name=LocalizedText.of(id), purposes=p, hosts=hosts)
+            for id, (p, hosts) in vendors.items()
         },
         gating=Gating(mode=mode, allow=allow),
     )

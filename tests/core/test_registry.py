@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent_middleware.core.registry import CookieRule, Registry, Text
+from consent_middleware.core.registry import CookieRule, LocalizedText, Registry
 
 
 def registry(*names):
@@ -137,14 +137,14 @@ def test_registries_are_compared_by_value():
 @pytest.mark.parametrize(
     ("text", "languages", "expected"),
     [
-        (Text.of("one"), ("fr",), "one"),
-        (Text.of({"en": "yes", "fr": "oui"}), ("fr", "en"), "oui"),
-        (Text.of({"en": "yes", "fr": "oui"}), ("de", "fr"), "oui"),
-        (Text.of({"fr": "oui"}), ("de",), "oui"),
-        (Text(), ("en",), ""),
+        (LocalizedText.of("one"), ("fr",), "one"),
+        (LocalizedText.of({"en": "yes", "fr": "oui"}), ("fr", "en"), "oui"),
+        (LocalizedText.of({"en": "yes", "fr": "oui"}), ("de", "fr"), "oui"),
+        (LocalizedText.of({"fr": "oui"}), ("de",), "oui"),
+        (LocalizedText(), ("en",), ""),
     ],
 )
 def test_texts_are_picked_by_language(text, languages, expected):
     """The first language that there is, else the first wording, else nothing."""
     assert text.pick(*languages) == expected
-    assert bool(text) is (text != Text())
+    assert bool(text) is (text != LocalizedText())

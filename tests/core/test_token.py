@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consent_middleware import Consent
 from consent_middleware.core.permissions import permissions_on
-from consent_middleware.core.token import LONGEST_READ, LONGEST_WRITTEN, Sealer, TokenSigner
+from consent_middleware.core.token import LONGEST_READ, LONGEST_WRITTEN, Signer, TokenSigner
 from consent_middleware.core.visitor import Circumstances, view_visitor
 from consent_middleware.errors import BadTokenError
 
@@ -102,7 +102,7 @@ def test_another_payload_with_our_signature_is_refused():
         b"\xff",
     ):
         with pytest.raises(BadTokenError):
-            SIGNER.verify(Sealer(KEYS, SALT).seal(payload))
+            SIGNER.verify(Signer(KEYS, SALT).seal(payload))
 
 
 def test_limits():

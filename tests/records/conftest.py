@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.consent import Consent
 from consent_middleware.core.periods import Period
-from consent_middleware.core.registry import Basis, CookieRule, Purpose, Registry, Site, Text, Vendor
+from consent_middleware.core.registry import Basis, CookieRule, LocalizedText, Purpose, Registry, Site, Vendor
 from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
 from consent_middleware.records.store import open_store
@@ -135,19 +135,26 @@ def registry():
     return Registry(
         version=2,
         site=Site(
-            id="example", name=Text.of("Example"), hosts=("www.example.com",), policy_updated=NOW.date()
+            id="example",
+            name=LocalizedText.of("Example"),
+            hosts=("www.example.com",),
+            policy_updated=NOW.date(),
         ),
         purposes={
-            "essential": Purpose(id="essential", title=Text.of("Essential"), basis=Basis.ESSENTIAL),
+            "essential": Purpose(id="essential", title=LocalizedText.of("Essential"), basis=Basis.ESSENTIAL),
             "analytics": Purpose(
-                id="analytics", title=Text.of({"en": "Audience", "fr": "Mesure d'audience"})
+                id="analytics", title=LocalizedText.of({"en": "Audience", "fr": "Mesure d'audience"})
             ),
-            "advertising": Purpose(id="advertising", title=Text.of("Advertising"), sale=True, since=2),
-            "counting": Purpose(id="counting", title=Text.of("Counting"), basis=Basis.OBJECTION),
+            "advertising": Purpose(
+                id="advertising", title=LocalizedText.of("Advertising"), sale=True, since=2
+            ),
+            "counting": Purpose(id="counting", title=LocalizedText.of("Counting"), basis=Basis.OBJECTION),
         },
         vendors={
-            "google": Vendor(id="google", name=Text.of("Google"), purposes=("analytics", "advertising")),
-            "host": Vendor(id="host", name=Text.of("Our host"), purposes=("essential",)),
+            "google": Vendor(
+                id="google", name=LocalizedText.of("Google"), purposes=("analytics", "advertising")
+            ),
+            "host": Vendor(id="host", name=LocalizedText.of("Our host"), purposes=("essential",)),
         },
         cookies=(
             CookieRule(name="session", purpose="essential", lifetime="session"),

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.consent import Consent
-from consent_middleware.core.registry import Purpose, Registry, Text
+from consent_middleware.core.registry import LocalizedText, Purpose, Registry
 from consent_middleware.records import audit
 from consent_middleware.records.event import Act, Source, make_event
 from consent_middleware.records.snapshot import snapshot_of
@@ -33,7 +33,7 @@ THREADS = 4
 def write(url, count):
     """Append `count` records from each of some threads, printing what was acknowledged."""
     compiled = compile_registry(
-        Registry(purposes={"analytics": Purpose(id="analytics", title=Text.of("Analytics"))})
+        Registry(purposes={"analytics": Purpose(id="analytics", title=LocalizedText.of("Analytics"))})
     )
     store, snapshot = open_store(url, KEYS), snapshot_of(compiled.registry, "templates")
     store.save_snapshot(snapshot)

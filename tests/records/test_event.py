@@ -17,7 +17,7 @@ from consent_middleware.records.event import (
     Record,
     Source,
     State,
-    stamp,
+    to_rfc3339,
     truncated,
     uuid7,
 )
@@ -190,7 +190,7 @@ def test_record_ids_are_uuid7(moment, random):
 @given(st.lists(moments_between(1000, 9999), min_size=2, max_size=2))
 def test_stamps_sort_like_times(moments):
     """The text of a time has one length, and its order is that of the times."""
-    texts = [stamp(moment) for moment in moments]
+    texts = [to_rfc3339(moment) for moment in moments]
     assert {len(text) for text in texts} == {24}
     whole = [moment.replace(microsecond=moment.microsecond // 1000 * 1000) for moment in moments]
     assert (texts[0] < texts[1]) == (whole[0] < whole[1])

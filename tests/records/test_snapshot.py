@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from consent_middleware.core.periods import Period
-from consent_middleware.core.registry import CookieRule, Registry, Text
+from consent_middleware.core.registry import CookieRule, LocalizedText, Registry
 from consent_middleware.records.snapshot import Snapshot, snapshot_of
 
 
@@ -50,7 +50,11 @@ def test_the_hash_is_the_same_everywhere():
         lambda r: replace(r, consent=replace(r.consent, lifetime=Period.parse("6 months"))),
         lambda r: replace(r, cookies=r.cookies[:1]),
         lambda r: replace(
-            r, purposes={**r.purposes, "analytics": replace(r.purposes["analytics"], title=Text.of("Other"))}
+            r,
+            purposes={
+                **r.purposes,
+                "analytics": replace(r.purposes["analytics"], title=LocalizedText.of("Other")),
+            },
         ),
     ],
 )

@@ -17,7 +17,7 @@ from consent_middleware.records.receipt import receipt
 from consent_middleware.records.seals import Seal
 from consent_middleware.records.signing import KeyRing
 from consent_middleware.records.snapshot import Snapshot
-from consent_middleware.records.transfer import consent_rates, export_csv, export_lines, take_in
+from consent_middleware.records.transfer import consent_rates, export_csv, export_lines, import_records
 
 
 @pytest.fixture
@@ -40,19 +40,19 @@ def test_an_export_makes_a_store_again(store, elsewhere, event, keys):
     store.append_all(made)
     lines = list(export_lines(store))
     other = elsewhere(["a new key", *keys])
-    intake = take_in(other, lines)
+    intake = import_records(other, lines)
     assert (intake.taken, intake.known, intake.skipped, intake.refused) == (3, 0, 0, [])
     assert [record.event for record in other.records()] == made
     assert list(other.snapshots()) == list(store.snapshots())
     assert not list(audit.verify(other, audit.Verification()))
-    assert take_in(other, lines).known == 3
+    assert import_records(other, lines).known == 3
 
 
 def test_a_log_is_taken_in(store, event):
     """Records that went to the log are found among its other lines, whatever stands before them."""
     refusal = event(consent_id=None, action=Act.REJECT_ALL)
     log = ["GET / 200\n", f"2026-11-23 ERROR consent: {store.log_line(refusal)}\n", "\n"]
-    intake = take_in(store, log * 2)
+    intake = import_records(store, log * 2)
     assert (intake.taken, intake.known, intake.skipped) == (1, 1, 4)
     assert store.find([refusal.record_id]) == {refusal.record_id: refusal}
 
@@ -71,7 +71,7 @@ def test_only_what_was_signed_is_taken_in(store, event, snapshot):
         next(export_lines(store)).replace("Google", "Nobody"),
         line,
     ]
-    intake = take_in(store, lines)
+    intake = import_records(store, lines)
     assert intake.taken == 1
     reasons = dict(intake.refused)
     assert list(reasons) == [1, 2, 3, 4, 6, 5]
@@ -97,7 +97,7 @@ MARKS = ('{"consent_record":', '{"consent_snapshot":')
 def test_no_line_stops_an_import(store, event, mark, inside):
     """A line nested too deep is refused like any other that is damaged; what follows is taken in."""
     lines = [f"{mark}{inside.replace('%s', DEEP)}", store.log_line(event())]
-    intake = take_in(store, lines)
+    intake = import_records(store, lines)
     assert intake.taken == 1
     assert [number for number, _ in intake.refused] == [1]
 
@@ -107,7 +107,7 @@ def test_no_time_stops_an_import(sqlite, event, time):
     """Nor does a time that is outside of the calendar in UTC."""
     content = json.loads(sqlite.log_line(event()))
     content["consent_record"]["time"] = time
-    intake = take_in(sqlite, [json.dumps(content), sqlite.log_line(event())])
+    intake = import_records(sqlite, [json.dumps(content), sqlite.log_line(event())])
     assert (intake.taken, [number for number, _ in intake.refused]) == (1, [1])
 
 
@@ -136,7 +136,7 @@ def test_no_value_stops_an_import(sqlite, event, data):
     assume(value != table[field])
     table[field] = value
     snapshot = {"consent_snapshot": data.draw(VALUES), "body": data.draw(VALUES)}
-    intake = take_in(sqlite, [json.dumps(content), json.dumps(snapshot), sqlite.log_line(event())])
+    intake = import_records(sqlite, [json.dumps(content), json.dumps(snapshot), sqlite.log_line(event())])
     assert intake.taken == 1
     assert [number for number, _ in intake.refused] == [1, 2]
 
@@ -166,7 +166,7 @@ def test_a_snapshot_needs_a_record(store, elsewhere, event, keys):
     forged = Snapshot.of_body('{"site":{"name":"Nobody"}}')
     line = json.dumps({"consent_snapshot": forged.hash, "body": forged.body})
     other = elsewhere(keys)
-    intake = take_in(other, [line, shown, line.replace("Nobody", "Nobody\0"), record, line])
+    intake = import_records(other, [line, shown, line.replace("Nobody", "Nobody\0"), record, line])
     assert (intake.taken, intake.skipped, [number for number, _ in intake.refused]) == (1, 1, [3])
     assert list(other.snapshots()) == list(store.snapshots())
 
@@ -176,7 +176,7 @@ def test_a_record_that_is_refused_brings_no_snapshot(store, elsewhere, event):
     store.append(event())
     lines = list(export_lines(store))
     other = elsewhere(["another key than those"])
-    intake = take_in(other, [*lines, lines[1].replace("www.example.com", "other.example.com")])
+    intake = import_records(other, [*lines, lines[1].replace("www.example.com", "other.example.com")])
     assert (intake.taken, intake.skipped, len(intake.refused)) == (0, 1, 2)
     assert list(other.snapshots()) == []
 

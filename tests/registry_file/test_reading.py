@@ -75,9 +75,9 @@ def test_every_key_arrives(root):
     assert registry.version == 2
     assert registry.site == core.Site(
         id="example",
-        name=core.Text.of("Example Parenting"),
+        name=core.LocalizedText.of("Example Parenting"),
         hosts=("www.example.com",),
-        contact=core.Text.of("privacy@example.com"),
+        contact=core.LocalizedText.of("privacy@example.com"),
         policy_updated=date(2026, 11, 23),
         languages=("en", "fr"),
     )
@@ -87,18 +87,18 @@ def test_every_key_arrives(root):
     )
     assert registry.purposes["analytics"] == core.Purpose(
         id="analytics",
-        title=core.Text.of({"en": "Audience measurement", "fr": "Mesure d'audience"}),
-        description=core.Text.of("We count page views to learn which articles help."),
+        title=core.LocalizedText.of({"en": "Audience measurement", "fr": "Mesure d'audience"}),
+        description=core.LocalizedText.of("We count page views to learn which articles help."),
         httponly=True,
         samesite="lax",
     )
     assert registry.vendors == {
         "google-analytics": core.Vendor(
             id="google-analytics",
-            name=core.Text.of("Google Analytics"),
+            name=core.LocalizedText.of("Google Analytics"),
             purposes=("analytics",),
-            privacy_url=core.Text.of("https://policies.google.com/privacy"),
-            opt_out_url=core.Text.of(
+            privacy_url=core.LocalizedText.of("https://policies.google.com/privacy"),
+            opt_out_url=core.LocalizedText.of(
                 {
                     "en": "https://tools.google.com/dlpage/gaoptout",
                     "fr": "https://tools.google.com/dlpage/gaoptout?hl=fr",
@@ -114,10 +114,10 @@ def test_every_key_arrives(root):
         purpose="analytics",
         vendor="google-analytics",
         lifetime=Period(13, 0, "13 months"),
-        description=core.Text.of("Tells visits apart."),
+        description=core.LocalizedText.of("Tells visits apart."),
         data=(
-            core.Text.of("pages viewed"),
-            core.Text.of({"en": "approximate location", "fr": "localisation approximative"}),
+            core.LocalizedText.of("pages viewed"),
+            core.LocalizedText.of({"en": "approximate location", "fr": "localisation approximative"}),
         ),
         domains=(".example.com",),
         paths=("/",),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent_middleware.core.fields import before_control, forwarded_proto, is_token, token_start
+from consent_middleware.core.structured_fields import before_control, forwarded_proto, is_token, token_start
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ _PAGE_LINES = 12
 """Where no choice is made, answers are ordinary pages, whose own fields need room as well."""
 _SHORTEST = 80
 """Octets that no deletion goes below."""
-_MOST_PLACES = 60
+_MOST_SCOPES = 60
 _LONGEST_PATH = 255
 _LONGEST_NAME = 512
 _LONGEST_HOST = 253
@@ -48,7 +48,7 @@ _MOST_LABELS = 12
 T = TypeVar("T")
 
 
-class Place(NamedTuple):
+class CookieScope(NamedTuple):
     """Where a browser keeps a cookie; the name aside, this is the cookie's identity."""
 
     domain: str
@@ -57,7 +57,7 @@ class Place(NamedTuple):
     partitioned: bool = False
 
 
-class Surroundings(NamedTuple):
+class RequestScope(NamedTuple):
     """What a request tells about where its cookies can be."""
 
     host: str
@@ -71,7 +71,7 @@ class Surroundings(NamedTuple):
     """Minutes since any fixed moment: whose turn it is."""
 
 
-class Leftover(NamedTuple):
+class UnwantedCookie(NamedTuple):
     """A cookie that has to go."""
 
     name: str
@@ -82,14 +82,14 @@ class Leftover(NamedTuple):
     """Whether it came with the request; if not, the known places are all there is to try."""
 
 
-class Expiry(NamedTuple):
+class Deletion(NamedTuple):
     """One deletion."""
 
-    leftover: Leftover
+    leftover: UnwantedCookie
     line: str
 
 
-def declared_places(rule: CookieRule) -> tuple[Place, ...]:
+def declared_scopes(rule: CookieRule) -> tuple[CookieScope, ...]:
     """The places that a rule states; where it states a domain or a path alone, with the usual other half.
 
     A domain without a leading dot can mean the host alone or the host and all below: both are tried.
@@ -97,7 +97,9 @@ def declared_places(rule: CookieRule) -> tuple[Place, ...]:
     if not rule.domains and not rule.paths:
         return ()
     domains = [form for domain in rule.domains or ("",) for form in _forms(domain)]
-    return tuple(Place(domain, path, rule.partitioned) for path in rule.paths or ("/",) for domain in domains)
+    return tuple(
+        CookieScope(domain, path, rule.partitioned) for path in rule.paths or ("/",) for domain in domains
+    )
 
 
 def _forms(domain: str) -> tuple[str, ...]:
@@ -107,10 +109,12 @@ def _forms(domain: str) -> tuple[str, ...]:
     return ("", domain)
 
 
-def place_of(cookie: SetCookie, request_path: str) -> Place:
+def scope_of(cookie: SetCookie, request_path: str) -> CookieScope:
     """Where a browser puts a cookie that is set by an answer to a request for `request_path`."""
     attributes = cookie.attributes
-    return Place(attributes.domain, attributes.path or default_path(request_path), attributes.partitioned)
+    return CookieScope(
+        attributes.domain, attributes.path or default_path(request_path), attributes.partitioned
+    )
 
 
 def default_path(path: str) -> str:
@@ -123,7 +127,7 @@ def covers(domain: str, host: str) -> bool:
     return not domain or host == domain or host.endswith(f".{domain}")
 
 
-def _demand(name: str, around: Surroundings) -> Callable[[Place], bool]:
+def _demand(name: str, around: RequestScope) -> Callable[[CookieScope], bool]:
     prefix = name.lower()
     if not around.secure:
         if prefix.startswith(("__host-", "__secure-", "__http-")):
@@ -134,7 +138,7 @@ def _demand(name: str, around: Surroundings) -> Callable[[Place], bool]:
     return lambda _: True
 
 
-def _guesses(around: Surroundings) -> tuple[list[Place], list[Place]]:
+def _guesses(around: RequestScope) -> tuple[list[CookieScope], list[CookieScope]]:
     """Where any cookie of a request can be: likely places, which are the whole site, and others.
 
     The others are directories, which scripts leave by default, then what ends with a slash.
@@ -142,12 +146,12 @@ def _guesses(around: Surroundings) -> tuple[list[Place], list[Place]]:
     domains = ["", *_parents(around.host)]
     root, *paths = _prefixes(around.path)
     others = chain(
-        (Place(domain, root, partitioned=True) for domain in domains),
-        (Place(domain, path) for path in paths for domain in domains),
-        (Place(domain, path, partitioned=True) for path in paths for domain in domains),
+        (CookieScope(domain, root, partitioned=True) for domain in domains),
+        (CookieScope(domain, path) for path in paths for domain in domains),
+        (CookieScope(domain, path, partitioned=True) for path in paths for domain in domains),
     )
-    likely = [Place(domain, root) for domain in domains]
-    return likely, list(islice(others, _MOST_PLACES - len(likely)))
+    likely = [CookieScope(domain, root) for domain in domains]
+    return likely, list(islice(others, _MOST_SCOPES - len(likely)))
 
 
 def _parents(host: str) -> list[str]:
@@ -168,17 +172,17 @@ def _prefixes(path: str) -> list[str]:
     return list(dict.fromkeys(["/", *kept]))
 
 
-Known = Callable[[Leftover], Iterable[Place]]
+Known = Callable[[UnwantedCookie], Iterable[CookieScope]]
 """Tells where a cookie is declared or was seen to be set."""
 
 
 def expire(
-    leftovers: Sequence[Leftover],
-    around: Surroundings,
+    leftovers: Sequence[UnwantedCookie],
+    around: RequestScope,
     answer: Iterable[str],
     known: Known,
     budget: int = BUDGET,
-) -> list[Expiry]:
+) -> list[Deletion]:
     """The lines that one answer takes along, in the order in which they have to leave.
 
     What came with the request goes first, to its known places or else to the whole site; then what did not
@@ -209,10 +213,10 @@ class _Room:
     def __init__(self, octets: int, lines: int = BUDGET) -> None:
         self._octets, self._lines = octets, lines
 
-    def fill(self, turns: Iterable[Iterator[Expiry]]) -> Iterator[Expiry]:
+    def fill(self, turns: Iterable[Iterator[Deletion]]) -> Iterator[Deletion]:
         """One line of each, then another of each, while there is room; who does not fit in has to wait."""
         while turns:
-            waiting: list[Iterator[Expiry]] = []
+            waiting: list[Iterator[Deletion]] = []
             for turn in turns:
                 if self._octets < _SHORTEST or not self._lines:
                     return
@@ -234,11 +238,11 @@ class _Agenda:
     """Who is to be told what on one answer, worked out no further than it is asked for."""
 
     def __init__(
-        self, leftovers: Sequence[Leftover], around: Surroundings, answer: Iterable[str], known: Known
+        self, leftovers: Sequence[UnwantedCookie], around: RequestScope, answer: Iterable[str], known: Known
     ) -> None:
         self._around, self._known = around, known
         cookies = [read_set_cookie(text) for text in set(answer)]
-        self._taken = {(cookie.name, place_of(cookie, around.path)) for cookie in cookies}
+        self._taken = {(cookie.name, scope_of(cookie, around.path)) for cookie in cookies}
         told = {
             (cookie.name or cookie.value, bool(cookie.name)) for cookie in cookies if self._is_ours(cookie)
         }
@@ -252,10 +256,10 @@ class _Agenda:
         self._said = set[str]()
 
     def _is_ours(self, cookie: SetCookie) -> bool:
-        leftover = Leftover(cookie.name or cookie.value, named=bool(cookie.name))
-        return cookie.line == _line(leftover, place_of(cookie, self._around.path), self._around)
+        leftover = UnwantedCookie(cookie.name or cookie.value, named=bool(cookie.name))
+        return cookie.line == _line(leftover, scope_of(cookie, self._around.path), self._around)
 
-    def _likely_now(self) -> list[Place]:
+    def _likely_now(self) -> list[CookieScope]:
         """The likely places that come first now: every other minute, where they would fill the answer."""
         if len(self._likely) < self._share:
             return self._likely
@@ -263,30 +267,30 @@ class _Agenda:
             [] if self._around.minute % 2 else _rotated(self._likely, self._around.minute // 2, self._share)
         )
 
-    def _others_now(self) -> list[Place]:
+    def _others_now(self) -> list[CookieScope]:
         """The other places from where it is their turn, as many a minute as the likely leave room for."""
         minute, likely = self._around.minute, len(self._likely)
         if likely < self._share:
             return _rotated(self._others, minute, self._share - likely)
         return _rotated(self._others, minute // 2, self._share)
 
-    def stages(self) -> Iterator[Iterable[Iterator[Expiry]]]:
+    def stages(self) -> Iterator[Iterable[Iterator[Deletion]]]:
         """The cookies' lines, cookie by cookie, in the order of what is to be done first."""
         yield (self._lines(leftover, self._first(leftover)) for leftover in self._came)
-        yield (self._lines(leftover, self._known_places(leftover)) for leftover in self._absent)
+        yield (self._lines(leftover, self._known_scopes(leftover)) for leftover in self._absent)
         rest = [*self._now_likely, *self._others_now(), *self._likely]
         yield (self._lines(leftover, rest) for leftover in self._came)
 
-    def _first(self, leftover: Leftover) -> list[Place]:
-        return self._known_places(leftover) or self._now_likely
+    def _first(self, leftover: UnwantedCookie) -> list[CookieScope]:
+        return self._known_scopes(leftover) or self._now_likely
 
-    def _known_places(self, leftover: Leftover) -> list[Place]:
+    def _known_scopes(self, leftover: UnwantedCookie) -> list[CookieScope]:
         host = self._around.host
         places = dict.fromkeys(place for place in self._known(leftover) if covers(place.domain, host))
-        kept = [*islice(places, _MOST_PLACES)]
+        kept = [*islice(places, _MOST_SCOPES)]
         return kept if len(kept) <= self._share else _rotated(kept, self._around.minute, self._share)
 
-    def _lines(self, leftover: Leftover, places: Iterable[Place]) -> Iterator[Expiry]:
+    def _lines(self, leftover: UnwantedCookie, places: Iterable[CookieScope]) -> Iterator[Deletion]:
         fits = _demand(leftover.name, self._around)
         for place in places:
             if not fits(place) or (leftover.name, place) in self._taken:
@@ -294,7 +298,7 @@ class _Agenda:
             line = _line(leftover, place, self._around)
             if line not in self._said:
                 self._said.add(line)
-                yield Expiry(leftover, line)
+                yield Deletion(leftover, line)
 
 
 def _rotated(items: list[T], minute: int, share: int) -> list[T]:
@@ -309,7 +313,7 @@ def _rotated(items: list[T], minute: int, share: int) -> list[T]:
     return [*items[start:], *items[:start]]
 
 
-def _line(leftover: Leftover, place: Place, around: Surroundings) -> str:
+def _line(leftover: UnwantedCookie, place: CookieScope, around: RequestScope) -> str:
     name = leftover.name
     # The words of SetCookie.deletion, so that a second pass leaves them as they are.
     start = f"{name}=" if leftover.named else name

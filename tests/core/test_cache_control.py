@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from consent_middleware.core.caching import cache_control, is_resource, is_shared, personal, vary
+from consent_middleware.core.cache_control import cache_control, is_resource, is_shared, personal, vary
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DEPENDS = ("Cookie", "Sec-GPC")

@@ -1,6 +1,6 @@
 """What tells devices, places and interests apart: client hints, features and advertising headers."""
 
-from .fields import dictionary, without_members
+from .structured_fields import dictionary, without_members
 
 
 def _names(text: str) -> frozenset[str]:
