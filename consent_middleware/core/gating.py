@@ -64,6 +64,12 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
     `destination`, the `Sec-Fetch-Dest` of the request, says that it is for something else, such as an image
     or a script element.
     """
+    short = sum(map(len, content_types)) + len(destination) <= LONGEST_REMEMBERED
+    return (_known_types if short else _read_types)(content_types, destination)
+
+
+def _read_types(content_types: tuple[str, ...], destination: str) -> bool:
+    """The same for types that were not seen lately."""
     types = {part.partition(";")[0].strip().lower() for value in content_types for part in value.split(",")}
     if types & _DOCUMENTS:
         return True
@@ -73,13 +79,7 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
     return doubtful and destination.strip().lower() in _DOCUMENT_DESTINATIONS
 
 
-_known_document = lru_cache(256)(makes_document)
-
-
-def _makes_document(types: tuple[str, ...], destination: str) -> bool:
-    """The same, remembered: a site has few types."""
-    short = sum(map(len, types)) + len(destination) <= LONGEST_REMEMBERED
-    return (_known_document if short else makes_document)(types, destination)
+_known_types = lru_cache(256)(_read_types)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ class Gate:
                 if key == "content-type":
                     types.append(value)
         redirects = located and status in _REDIRECTS
-        return touched, not redirects and _makes_document(tuple(types), destination)
+        return touched, not redirects and makes_document(tuple(types), destination)
 
     def response_headers(self, status: int, headers: Headers, recipient: Recipient) -> Headers:
         """The headers as this visitor may have them; the very same sequence where nothing is to be judged.
