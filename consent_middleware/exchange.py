@@ -7,6 +7,7 @@ cookie, or the request carries one that the visitor decides about.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from .core import cache_control, choice
@@ -434,7 +435,12 @@ class Exchange:
     def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Judged]]:
         now = self.policy.clock()
         context = ResponseContext(self.view, now, _sent(headers))
-        leaving, judged = self.policy.enforcer.filter(headers, context, self._review)
+        hook = self.policy.on_decision
+        review = None if hook is None else partial(self._review, hook)
+        leaving, judged = self.policy.enforcer.filter(headers, context, review)
+        for one in judged:
+            if one.after is None:
+                self.policy.decision_log.note(one.verdict.name, one.reason, one.verdict.rule)
         if len(leaving) + sum(one.after is None for one in judged) < len(headers):
             self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
         return (list(headers) if self.policy.observing else leaving), judged
@@ -467,13 +473,16 @@ class Exchange:
         """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
         stored: list[CookieRule] = []
         for one in judged:
-            rule = one.verdict.rule
+            verdict = one.verdict
+            rule = verdict.rule
             if rule is None or one.after is None or one.reason is Reason.DELETION:
                 continue
-            self.policy.memory.note_set(rule)
-            if one.verdict.is_optional:
+            if verdict.is_optional:
                 stored.append(rule)
-                self.policy.memory.learn(one.verdict.name, one.before, self.request)
+            if self.policy.memory.is_new(verdict, self.request.path):
+                self.policy.memory.note_set(rule)
+                if verdict.is_optional:
+                    self.policy.memory.learn(verdict.name, one.before, self.request)
         return stored
 
     def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Deletion]:
@@ -553,16 +562,8 @@ class Exchange:
             self.policy.log.failure("the cookie of a choice could not be made", error)
             return []
 
-    def _review(self, judged: Judged) -> Judged:
-        """What becomes of a line once the site's hook has seen it; drops are logged."""
-        hook = self.policy.on_decision
-        if hook is not None:
-            judged = self._reviewed_by(hook, judged)
-        if judged.after is None:
-            self.policy.decision_log.note(judged.verdict.name, judged.reason, judged.verdict.rule)
-        return judged
-
-    def _reviewed_by(self, hook: DecisionHook, judged: Judged) -> Judged:
+    def _review(self, hook: DecisionHook, judged: Judged) -> Judged:
+        """What becomes of a line once the site's hook has seen it."""
         decision = judged.decision
         try:
             final = _replaced(decision, hook(decision, self.request.target))

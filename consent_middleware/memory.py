@@ -14,6 +14,7 @@ from .core.deletion import CookieScope, scope_of
 from .core.filtering import CookieKinds
 from .core.registry import CookieRule
 from .core.set_cookie import read_set_cookie
+from .core.verdict import Verdict
 from .observe import Inventory
 from .request import Request
 
@@ -30,21 +31,25 @@ class CookieMemory:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._learnt = lru_cache(_MOST_NAMES)(_Learnt)
-        self._lines = lru_cache(_MOST_NAMES)(_Noted)
+        self._seen = set[tuple[Verdict, str]]()
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
         self._noted = _Noticed(date.min)
 
+    def is_new(self, verdict: Verdict, path: str) -> bool:
+        """Whether lines of this verdict were not yet seen, on this path if they state none; noted now."""
+        key = verdict, "" if verdict.attributes.path else path[:_LONGEST]
+        if key in self._seen:
+            return False
+        if len(self._seen) >= _MOST_NAMES:
+            self._seen = set()
+        self._seen.add(key)
+        return True
+
     def learn(self, name: str, line: str, request: Request) -> None:
         """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""
-        tail = line.partition(";")[2]
-        path = "" if "ath=" in tail.lower() else request.path
-        if len(name) + len(tail) + len(path) > _LONGEST:
+        if len(name) > _LONGEST or len(request.path) > _LONGEST:
             return
-        noted = self._lines(name, tail, path)
-        if noted.done:
-            return
-        noted.done = True
         learnt, place = self._learnt(name), scope_of(read_set_cookie(line), request.full_path)
         if place not in learnt.places:
             # The last that were learnt: an app that has moved a cookie sets it at one place only.
@@ -96,13 +101,3 @@ class _Noticed:
     def __init__(self, day: date) -> None:
         self.day = day
         self.kinds = set[CookieKinds]()
-
-
-class _Noted:
-    """Whether a line's attributes were seen to already."""
-
-    __slots__ = ("done",)
-
-    def __init__(self, *what: object) -> None:
-        del what
-        self.done = False

@@ -187,7 +187,10 @@ class Filter:
         return Reason.NOT_REFUSED if by_law else Reason.GRANTED
 
     def filter(
-        self, headers: Iterable[Header], context: ResponseContext, review: Callable[[Judged], Judged]
+        self,
+        headers: Iterable[Header],
+        context: ResponseContext,
+        review: Callable[[Judged], Judged] | None = None,
     ) -> tuple[list[Header], list[Judged]]:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
@@ -207,7 +210,7 @@ class Filter:
                 one = self.judge(value, context)
                 if kind is FieldKind.PADDED:
                     one = one._replace(after=None, reason=Reason.MALFORMED)
-                final = review(one)
+                final = one if review is None else review(one)
                 judged.append(final)
                 if final.after is not None and self._leaves(kind, final, one):
                     leaving.append(field if final.after == value else (name, final.after))
