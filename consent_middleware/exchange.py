@@ -496,7 +496,10 @@ class Exchange:
             return []
         around = self.around._replace(chosen=self.changed)
         answer = [value for name, value in leaving if name.strip().lower() == "set-cookie"]
-        return expire([*self._came(), *self._declared()], around, answer, self._places, self._room())
+        came = list(self._came())
+        if self.changed or _sets_any_of(answer, {one.name for one in came}):
+            return expire([*came, *self._declared()], around, answer, self._places, self._room())
+        return self.policy.memory.deletions(came, [self._places(one) for one in came], around, self._room())
 
     def _room(self) -> int:
         """The octets for deletions beside our own cookie, which may leave for measurement alone."""
@@ -609,6 +612,12 @@ def _replaced(decision: Decision, answer: object) -> Decision:
 def _has_one(field: str) -> bool:
     """Whether a signal is given: one member that is exactly `1`, however many fields (GPC, section 3)."""
     return field == "1" or (bool(field) and any(member.strip(" \t") == "1" for member in field.split(",")))
+
+
+def _sets_any_of(lines: list[str], names: set[str]) -> bool:
+    """Whether Set-Cookie values may set a cookie of one of these names."""
+    heads = (line.partition(";")[0].partition("=") for line in lines)
+    return any(not equals or name.strip() in names for name, equals, _ in heads)
 
 
 def _before_cookies(expiries: list[Deletion], leaving: list[Header]) -> list[Header]:

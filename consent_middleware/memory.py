@@ -10,7 +10,7 @@ the registry or by their size. Where two threads meet, one place is forgotten, a
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from .core.deletion import CookieScope, scope_of
+from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, expire, scope_of
 from .core.filtering import CookieKinds
 from .core.registry import CookieRule
 from .core.set_cookie import read_set_cookie
@@ -20,6 +20,7 @@ from .request import Request
 
 _MOST_PLACES = 4
 _MOST_NAMES = 2048
+_MOST_ANSWERS = 256
 _LONGEST = 256
 """Octets of the longest text that is remembered."""
 _WAIT = timedelta(days=1)
@@ -31,6 +32,7 @@ class CookieMemory:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._learnt = lru_cache(_MOST_NAMES)(_Learnt)
+        self._told = lru_cache(_MOST_ANSWERS)(_told)
         self._seen = set[tuple[Verdict, str]]()
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
@@ -42,7 +44,8 @@ class CookieMemory:
         if key in self._seen:
             return False
         if len(self._seen) >= _MOST_NAMES:
-            self._seen = set()
+            self._told = lru_cache(_MOST_ANSWERS)(_told)
+        self._seen = set()
         self._seen.add(key)
         return True
 
@@ -58,6 +61,23 @@ class CookieMemory:
     def places(self, name: str) -> tuple[CookieScope, ...]:
         """Where cookies of this very name were seen to be set, the last first."""
         return self._learnt(name).places if len(name) <= _LONGEST else ()
+
+    def deletions(
+        self,
+        came: list[UnwantedCookie],
+        known: list[tuple[CookieScope, ...]],
+        around: RequestScope,
+        budget: int,
+    ) -> list[Deletion]:
+        """What `expire` makes of cookies that came, remembered: visitors of a page have the same ones.
+
+        `known` is where each is known to be kept.
+        """
+        names = tuple([(one.name, one.named) for one in came])
+        size = len(around.path) + len(around.host) + sum([len(name) for name, _ in names])
+        nameless = not all(named for _, named in names)
+        told = _told if size > _LONGEST or nameless else self._told
+        return told(names, tuple(known), around, budget)
 
     def note_set(self, rule: CookieRule) -> None:
         """The app sets cookies of this rule itself, so their lifetime was already capped."""
@@ -91,6 +111,17 @@ class _Learnt:
     def __init__(self, name: str) -> None:
         del name
         self.places: tuple[CookieScope, ...] = ()
+
+
+def _told(
+    names: tuple[tuple[str, bool], ...],
+    known: tuple[tuple[CookieScope, ...], ...],
+    around: RequestScope,
+    budget: int,
+) -> list[Deletion]:
+    scopes = dict(zip(names, known, strict=True))
+    cookies = [UnwantedCookie(name, named) for name, named in names]
+    return expire(cookies, around, (), lambda one: scopes[one.name, one.named], budget)
 
 
 class _Noticed:
