@@ -101,7 +101,7 @@ def _judged_links(links: list[Any], exchange: Exchange) -> list[Any]:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection."""
 
-    __slots__ = ("_has_expected", "cookie", "method", "mount", "path", "target")
+    __slots__ = ("_fields", "_has_expected", "cookie", "method", "mount", "path", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
@@ -109,6 +109,7 @@ class AsgiRequest:
         self.path = _path_below_mount(scope)
         root: str = scope.get("root_path", "")
         self.mount = mount_of(root) if root else ""
+        self._fields: dict[bytes, list[str]] | None = None
         self._has_expected = False
         cookies: list[str] = []
         for name, value in scope["headers"]:
@@ -133,10 +134,17 @@ class AsgiRequest:
         """See `request.Request`."""
         if not self._has_expected and name in _EXPECTED:
             return ""
-        wanted = name.encode()
-        # Names should be in lower case but need not be (ASGI, connection scope).
-        found = [value for key, value in self.target["headers"] if key.lower() == wanted]
-        return ",".join([value.decode("latin-1").strip(" \t") for value in found])
+        if self._fields is None:
+            self._fields = _read_fields(self.target["headers"])
+        return ",".join(self._fields.get(name.encode(), ()))
+
+
+def _read_fields(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[str]]:
+    """The values of each field, by its name in lower case, as it should be but need not be (ASGI)."""
+    values: dict[bytes, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name.lower(), []).append(value.decode("latin-1").strip(" \t"))
+    return values
 
 
 def _path_below_mount(scope: Scope) -> str:
