@@ -32,6 +32,8 @@ _BREAK = re.compile("[\r\n\0]")
 _BREAK_IN_OCTETS = re.compile(b"[\r\n\0]")
 _UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _DAY = timedelta(days=1)
+# The constructor of a named tuple is a Python function; this is the one that it calls.
+_new = tuple.__new__
 _MOST_VERDICTS = 512
 
 
@@ -120,12 +122,12 @@ class Filter:
         fixed = verdict.fixed
         if fixed is not None and len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable():
             after, reason = fixed
-            return Judged(verdict, line, line if after == "" else after, reason)
+            return _new(Judged, (verdict, line, line if after == "" else after, reason))
         attributes = verdict.attributes if end is None else verdict.attributes.with_date(end)
         value = value.strip(" \t") if equals else head.strip(" \t")
-        cookie = SetCookie(line, name, value, head, attributes, verdict.flaw)
+        cookie = _new(SetCookie, (line, name, value, head, attributes, verdict.flaw))
         after, reason = verdict.judge(cookie, context)
-        return Judged(verdict, line, after, reason)
+        return _new(Judged, (verdict, line, after, reason))
 
     def _verdicts_of(self, context: ResponseContext) -> _Verdicts:
         """The verdicts of today for who has these permissions."""
@@ -212,8 +214,11 @@ class Filter:
                     one = one._replace(after=None, reason=Reason.MALFORMED)
                 final = one if review is None else review(one)
                 judged.append(final)
-                if final.after is not None and self._leaves(kind, final, one):
-                    leaving.append(field if final.after == value else (name, final.after))
+                after = final.after
+                if after is None or kind is FieldKind.PADDED:
+                    continue
+                if final is one or is_field_text(after):
+                    leaving.append(field if after == value else (name, after))
         return leaving, judged
 
     def _kind(self, name: str | bytes) -> "FieldKind":
@@ -221,11 +226,6 @@ class Filter:
         if name.strip().lower() in self.governed:
             return FieldKind.GOVERNED if is_token(name) else FieldKind.PADDED
         return FieldKind.OTHER if is_token(name) else FieldKind.NONE
-
-    @staticmethod
-    def _leaves(kind: "FieldKind", final: Judged, judged: Judged) -> bool:
-        """Whether what the site's hook made of a line can leave."""
-        return kind is FieldKind.GOVERNED and (final is judged or is_field_text(final.after or ""))
 
     def passes(self, fields: Iterable[tuple[Any, Any]]) -> bool:
         """Whether header fields, all text or all octets, may leave as they are. In doubt they may not."""

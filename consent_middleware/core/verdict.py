@@ -313,7 +313,8 @@ class Limits:
         if limit.seconds is None:
             return limit
         if self.by_choice and view.ends is not None:
-            return min(limit, Limit((view.ends - context.now).total_seconds(), Reason.CONSENT_END))
+            left = (view.ends - context.now).total_seconds()
+            return limit if limit.seconds < left else min(limit, Limit(left, Reason.CONSENT_END))
         if self.by_measurement and view.measured_since is not None:
             end = self.compiled.measuring_ends(view.measured_since)
             return min(limit, Limit((end - context.now).total_seconds(), Reason.MEASURING_END))
