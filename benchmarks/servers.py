@@ -2,15 +2,16 @@
 
     python benchmarks/servers.py [--rounds 15] [--seconds 0.4]
 
-One server process serves every variant of one app, each below a path of its own, and short windows of load take
-turns among them. The bare app is there twice: what lies between the two is noise. The load comes from this process
-over loopback; the variants share the server's core. Servers that are not installed are left out, with a line.
+One server process serves every variant of one app, each at a path of its own, and short windows of load take turns
+among them. The bare app is there twice: what lies between the two is noise. The load comes from this process over
+loopback, from another core than the server's. Servers that are not installed are left out, with a line. Linux only.
 """
 
 import argparse
 import asyncio
 import importlib.util
 import logging
+import os
 import socket
 import statistics
 import subprocess
@@ -86,6 +87,7 @@ def wsgi_variants(make_app):
 
 
 def asgi_site(make_app):
+    logging.disable(logging.WARNING)
     apps = asgi_variants(make_app)
 
     async def dispatch(scope, receive, send):
@@ -103,6 +105,7 @@ def raw_site():
 
 
 def flask_site():
+    logging.disable(logging.WARNING)
     apps = wsgi_variants(flask_app)
     return lambda environ, start_response: apps[environ["PATH_INFO"]](environ, start_response)
 
@@ -141,21 +144,39 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[int]:
-    """Its port, while it runs. RuntimeError where it does not come up within ten seconds."""
-    port = free_port()
-    process = subprocess.Popen(server.command(port), stdout=subprocess.DEVNULL)
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Keeps this process, and for good what it starts within, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
     try:
-        for _ in range(100):
-            if process.poll() is None and _answers(port):
-                break
-            time.sleep(0.1)
-        else:
-            raise RuntimeError(f"{server.module} does not start")
-        yield port
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[int]:
+    """Its port, while it runs on one core, off which this process keeps. RuntimeError where it does not start."""
+    port, (*others, last) = free_port(), sorted(os.sched_getaffinity(0))
+    with on_cores({last}):
+        process = subprocess.Popen(server.command(port), stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(process, port)
+        with on_cores(set(others) or {last}):
+            yield port
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _wait_for(process: subprocess.Popen, port: int) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            break
+        if _answers(port):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args} does not start")
 
 
 def _answers(port: int) -> bool:
@@ -177,25 +198,30 @@ class Load:
     """Some connections that ask again as soon as they are answered, for a while."""
 
     def __init__(self, port: int, variant: str) -> None:
-        self.port, self.requests, self.answered, self.open = port, cycle(requests_for(variant)), 0, False
+        self.port, self.requests, self.answered = port, cycle(requests_for(variant)), 0
 
     async def rate(self, seconds: float) -> float:
         """Answers a second, in a window of so many seconds or MOST_REQUESTS."""
-        self.answered, self.open = 0, True
+        self.answered, self.over = 0, asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds, self.over.set)
         start = time.perf_counter()
         tasks = [asyncio.create_task(self._visit()) for _ in range(CONNECTIONS)]
-        while time.perf_counter() < start + seconds and self.answered < MOST_REQUESTS:
-            await asyncio.sleep(min(0.02, seconds))
-        answered, taken, self.open = self.answered, time.perf_counter() - start, False
+        await self.over.wait()
+        rate = self.answered / (time.perf_counter() - start)
         await asyncio.wait_for(asyncio.gather(*tasks), 10)
-        return answered / taken
+        return rate
 
     async def _visit(self) -> None:
         """One connection after the other: some servers close theirs after every answer."""
         loop = asyncio.get_running_loop()
-        while self.open:
+        while not self.over.is_set():
             _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.port)
             await connection.closed.wait()
+
+    def count(self) -> None:
+        self.answered += 1
+        if self.answered >= MOST_REQUESTS:
+            self.over.set()
 
 
 class Connection(asyncio.Protocol):
@@ -214,13 +240,15 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def _next(self) -> None:
+        if not self.received.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the server answers {self.received[:100]!r}")
         closes = b"\r\nconnection: close" in self.received.lower()
-        good, self.received = self.received.startswith(b"HTTP/1.1 200"), b""
-        self.load.answered += good
-        if good and self.load.open and not closes:
-            self.transport.write(next(self.load.requests))
-        else:
+        self.received = b""
+        self.load.count()
+        if closes or self.load.over.is_set():
             self.transport.close()
+        else:
+            self.transport.write(next(self.load.requests))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed.set()
@@ -267,7 +295,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.4, help="of one window")
     options = parser.parse_args(arguments)
-    logging.disable()
     print(
         f"{'server':10} {'app':10} {'lines':5} {'bare/s':>8} {'again':>8} {'session':>8} {'ours':>8} {'must':>6}"
     )
