@@ -76,8 +76,8 @@ class Visitors:
         self.session = f"session={signed.decode()}"
 
     def consent(self, number: int) -> str:
-        """The consent cookie of one visitor, who agreed to some purposes, on some day before today."""
-        decided_at = self.now - timedelta(minutes=number % 200_000)
+        """The consent cookie of one visitor, who agreed to some purposes within the last day or so."""
+        decided_at = self.now - timedelta(seconds=number % 100_000)
         purposes = ["analytics", "preferences"]
         consent = Consent(decided_at=decided_at, version=1, purposes=purposes, id=f"visitor-{number:014}")
         return self.policy.consent_cookie(consent, self.now, secure=self.secure).partition(";")[0]

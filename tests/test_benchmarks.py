@@ -50,7 +50,7 @@ def test_every_row_has_a_figure_for_each_door(overhead):
 def test_figures(overhead):
     """A figure is in sessions, or a cookie's share of them, or how many times the first setting."""
     assert overhead.as_sessions(2.0, [4.0]) == 2.0
-    assert overhead.each_cookie(2.0, [4.0, 10.0]) == 0.1
+    assert overhead.each_cookie(2.0, [1.0, 4.0, 10.0]) == 0.1
     assert overhead.times(2.0, [4.0, 6.0]) == 1.5
 
 
