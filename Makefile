@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find consent_middleware -type f -not -name '*.pyc')
 
-.PHONY: demo test test-lowest lint bench soak crash records-scale clean
+.PHONY: demo test test-lowest lint bench bench-servers soak crash records-scale clean
 
 demo: .make/installed
 	$(BIN)/python examples/demo.py
@@ -32,8 +32,13 @@ lint: .make/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# `MEMORY=3000000` watches memory over so many requests too.
 bench: .make/installed
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py $(if $(MEMORY),--memory $(MEMORY))
+
+# Behind uvicorn, and behind gunicorn and granian where they are installed in .venv.
+bench-servers: .make/installed
+	$(BIN)/python benchmarks/servers.py
 
 # Lets every browser and client that the machine has judge generated lines.
 soak: .make/installed
