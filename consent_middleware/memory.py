@@ -96,7 +96,8 @@ class CookieMemory:
         noted, day = self._noted, now.date()
         if noted.day != day or len(noted.kinds) >= _MOST_NAMES:
             noted = self._noted = _Noticed(day)
-        noted.kinds.add(kinds)
+        if kinds.remembered:
+            noted.kinds.add(kinds)
         for rule in allowed.difference(self._settled):
             if now - self._first_seen.setdefault(rule, now) >= _WAIT:
                 self._settled.add(rule)

@@ -90,8 +90,7 @@ class Filter:
         self._classify = registry.classify
         self._verdicts: dict[Permissions, _Verdicts] = {}
         self._known_kind = lru_cache(1024)(self._kind)
-        self.hides = lru_cache(2048)(self._hides)
-        """Whether cookies of some kinds hold any that these permissions do not allow."""
+        self._known_hides = lru_cache(2048)(self._hides)
         self._known_kinds = lru_cache(1024)(self._kinds_of)
         self._keep_unknown = registry.consent.unknown == "keep"
         self._hide_undeclared = registry.consent.undeclared_request != "keep"
@@ -280,18 +279,23 @@ class Filter:
             undeclared=tuple([name for name in kinds.undeclared if name not in nameless]),
         )
 
+    def hides(self, kinds: "CookieKinds", permissions: Permissions) -> bool:
+        """Whether cookies of some kinds hold any that these permissions do not allow."""
+        return (self._known_hides if kinds.remembered else self._hides)(kinds, permissions)
+
     def _hides(self, kinds: "CookieKinds", permissions: Permissions) -> bool:
         return kinds.hidden or not all(map(permissions.allows_rule, kinds.optional))
 
     def _kinds(self, names: tuple[str, ...], *, remembered: bool) -> "CookieKinds":
         if remembered and sum(map(len, names)) <= LONGEST_REMEMBERED:
             return self._known_kinds(names)
-        return self._kinds_of(names)
+        return self._kinds_of(names, remembered=False)
 
-    def _kinds_of(self, names: tuple[str, ...]) -> "CookieKinds":
+    def _kinds_of(self, names: tuple[str, ...], *, remembered: bool = True) -> "CookieKinds":
         rules = {name: self._classify(name) for name in names}
         declared = [rule for rule in rules.values() if rule]
         return CookieKinds(
+            remembered=remembered,
             optional=tuple(rule for rule in declared if rule.purpose not in self._compiled.essential),
             hidden=self._hide_undeclared and None in rules.values(),
             declared=frozenset(rule.name for rule in declared),
@@ -347,6 +351,8 @@ class Filter:
 class CookieKinds:
     """What the cookies of some names are, whoever sends them."""
 
+    remembered: bool
+    """Whether the same names get the same object again."""
     optional: tuple[CookieRule, ...]
     """The rules of the cookies that the visitor decides about."""
     hidden: bool

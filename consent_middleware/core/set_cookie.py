@@ -205,11 +205,11 @@ def cut_date(tail: str) -> tuple[str, datetime | None]:
     all browsers read alike.
     """
     lower = tail.lower()
-    if "xpires" not in lower:
+    if lower.count("xpires") != 1:
         return tail, None
-    match = _DATE_IN_TAIL.search(tail) if lower.count("xpires") == 1 else None
-    end = cookie_date(match[0]) if match else None
-    if match is None or end is None or end.year < _FIRST_YEAR:
+    match = _DATE_IN_TAIL.search(tail)
+    end = _date_of(match) if match else None
+    if match is None or end is None:
         return tail, None
     start = tail.index("=", match.start()) + 1
     return f"{tail[:start]}{_STAND_IN}{tail[match.end() :]}", end
@@ -420,6 +420,17 @@ def _imf_second(count: int) -> str:
     moment = _START + count * _SECOND
     month = _MONTHS[moment.month - 1].title()
     return f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} {moment.time()} GMT"
+
+
+def _date_of(match: re.Match[str]) -> datetime | None:
+    """The date that `_CLEAR_DATE` found, None if there is no such day or it is before 1601."""
+    day, _, month, year, hour, minute, second = match.groups()
+    number = _MONTHS.index(month.lower()) + 1
+    try:
+        end = datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except ValueError:
+        return None
+    return end if end.year >= _FIRST_YEAR else None
 
 
 class CookiePair(NamedTuple):
