@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
@@ -14,6 +14,8 @@ from consent_middleware.core.visitor import Circumstances, view_visitor
 
 # In two seconds thirteen months are a day shorter: January has a 31st, February has none.
 NOW = datetime(2027, 1, 30, 23, 59, 58, tzinfo=UTC)
+LATE, LATER = "Wed, 09 Jun 2032 10:18:14 GMT", "Wed, 09 Jun 2027 10:18:14 GMT"
+PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
 OWN = frozenset({"__Host-consent", "consent"})
 
 names = st.sampled_from(
@@ -64,6 +66,9 @@ dates = st.sampled_from([(), (), (NOW,), (NOW + timedelta(days=9),), (None,)])
 @given(
     st.lists(st.tuples(lines, choices, moments, dates, st.sampled_from(["opt-in", "opt-out"])), max_size=12)
 )
+@example([("session=1; max-age=63072000", None, timedelta(seconds=s), (), "opt-in") for s in (0, 3)])
+@example([("_ga=1; Expires=" + end, None, timedelta(0), (), "opt-out") for end in (LATE, PAST, LATER)])
+@example([("_ga" + value, None, timedelta(0), (), "opt-out") for value in ("=1", "", "=\x07", "=2")])
 def test_remembered_verdicts_change_nothing(policy, asked):
     """Whatever came before, on whichever day and for whom: a line is judged as by one who remembers nothing."""
     permissions = {}
