@@ -44,8 +44,7 @@ class CookieMemory:
         if key in self._seen:
             return False
         if len(self._seen) >= _MOST_NAMES:
-            self._told = lru_cache(_MOST_ANSWERS)(_told)
-        self._seen = set()
+            self._seen = set()
         self._seen.add(key)
         return True
 

@@ -100,8 +100,8 @@ def _view_of_choice(
     live = around.now < ends and not doubtful
     by_default = around.model != "opt-in" and not doubtful and not choice.asked
     decided = live and choice.asked
-    # Who agreed with the signal present knew what it was.
-    refused = NOTHING if choice.gpc else compiled.refused_by_signals(around.signals)
+    # Who agreed with the signal present knew what it was; what the law model opens was agreed to by nobody.
+    refused = NOTHING if choice.gpc and not by_default else compiled.refused_by_signals(around.signals)
     grounds = Grounds.of(choice, refused, live=live, by_default=by_default, decided=decided)
     due = not decided or around.now >= asks_from or any(compiled.uncovered(choice.version))
     changes = [ends, asks_from, *([compiled.measuring_ends(measured_since)] if measured_since else [])]
