@@ -237,6 +237,14 @@ def test_adding_without_the_signal_that_was_there(policy):
     assert (sold.gpc, other.gpc) == (False, True)
 
 
+def test_a_grant_lifts_no_signal_from_what_a_law_model_opens(policy):
+    """Under opt-out, what was granted in the signal's presence opens nothing else that the signal refuses."""
+    made = added(policy, None, Moment(now=NOW, new_id="id", gpc=True), purposes=["analytics"])
+    opened = cookies_of(policy, made, model="opt-out", signals=Signals(gpc=True))
+    assert "_ga" in opened
+    assert "ads_id" not in opened
+
+
 def test_adding_after_the_lifetime(make_policy, registry_text):
     """A refusal may be kept for longer than a grant could last: what is added to it then begins now."""
     policy = make_policy(registry_text + '\n[consent]\nlifetime = "6 months"\n')
