@@ -15,6 +15,9 @@ from .errors import ConsentStateError
 PATH_LETTERS = "/:@!$&'()*+,=~"
 """What a browser leaves as it is in a path, letters, digits, `-`, `.` and `_` apart; but for `;`."""
 
+Target = MutableMapping[str, Any]
+"""An ASGI scope or a WSGI environ."""
+
 KEY = "consent_middleware.consent"
 """Where a scope or environ holds the RequestConsent."""
 
@@ -62,6 +65,10 @@ class Request(Protocol):
     def cookie(self) -> str:
         """All `Cookie` fields, joined by "; " (RFC 6265bis, section 5.8.1); "" without any."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has neither `Consent-Token` nor a preference signal, as most."""
+
     def field(self, name: str) -> str:
         """The values of a field, named in lower case, joined by commas; "" if it is absent."""
 
@@ -69,9 +76,16 @@ class Request(Protocol):
 class Visit(Protocol):
     """The exchange behind a RequestConsent."""
 
-    was_read: bool
-    compiled: CompiledRegistry
-    finished: bool
+    @property
+    def compiled(self) -> CompiledRegistry:
+        """The registry in force, made ready."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the app is done."""
+
+    def read(self) -> VisitorView:
+        """What the visitor's choice is worth; the answer is this visitor's own from now on."""
 
     @property
     def view(self) -> VisitorView:
@@ -107,10 +121,6 @@ class RequestConsent:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
 
-    def _read(self) -> Visit:
-        self._visit.was_read = True
-        return self._visit
-
     @property
     def visit(self) -> Visit:
         """The exchange behind it, for the pages; reading it leaves the answer as cacheable as it was."""
@@ -124,19 +134,19 @@ class RequestConsent:
     @property
     def decided(self) -> bool:
         """Whether the visitor has answered and the answer still stands."""
-        return self._read().view.decided
+        return self._visit.read().decided
 
     def allows(self, purpose: str) -> bool:
         """Whether cookies of a purpose may be stored and read."""
-        return self._read().view.permissions.allows(purpose)
+        return self._visit.read().permissions.allows(purpose)
 
     def allows_vendor(self, id: str) -> bool:
         """Whether a vendor's tags may be loaded: only if each of its purposes is allowed."""
-        return self._read().view.permissions.allows_vendor(id)
+        return self._visit.read().permissions.allows_vendor(id)
 
     def allows_cookie(self, name: str) -> bool:
         """Whether the cookie of this actual name may be stored and read; undeclared: as `unknown` says."""
-        permissions = self._read().view.permissions
+        permissions = self._visit.read().permissions
         rule = self.registry.classify(name)
         if rule is None:
             return self.registry.consent.unknown == "keep"
@@ -163,10 +173,10 @@ class RequestConsent:
         visit.choose_for_app(refusal(visit.compiled, visit.now), granting=False)
 
     def _writable(self) -> Visit:
-        visit = self._read()
-        if visit.locked:
-            raise ConsentStateError(f"the visitor's choice cannot be changed {visit.locked}")
-        return visit
+        self._visit.read()
+        if self._visit.locked:
+            raise ConsentStateError(f"the visitor's choice cannot be changed {self._visit.locked}")
+        return self._visit
 
 
 def get_consent(scope_or_environ: Mapping[str, Any]) -> RequestConsent:
