@@ -152,7 +152,7 @@ class RequestConsent:
         unknown = sorted(set(purposes).difference(self.registry.purposes))
         if unknown:
             raise ConsentStateError(f"the registry has no purpose {', '.join(map(repr, unknown))}")
-        moment = Moment(now=visit.now, new_id=visit.new_id(), gpc=visit.signals.gpc)
+        moment = Moment(now=visit.now, new_id=visit.new_id(), signals=visit.signals)
         added = Grants(purposes=frozenset(purposes))
         granted = with_grants(visit.view.standing, added, visit.compiled, moment)
         visit.choose_for_app(granted, granting=True)
