@@ -39,6 +39,7 @@ from consent_middleware.core.visitor import Circumstances, view_visitor
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TODAY = NOW.replace(hour=0)
 MOMENT = Moment(now=NOW, new_id="id")
+SIGNALS = [Signals(*both) for both in product([False, True], repeat=2)]
 ALWAYS = {"session", "remember", "cart_*"}
 FREE = ALWAYS | {"stats"}
 
@@ -247,6 +248,151 @@ def test_adding_what_came_later(policy):
     assert cookies_of(policy, alone) == FREE | {"_ga", "_ga_*", "late"}
 
 
+RAISED = """
+[vendors.two]
+name = "Of two purposes"
+purposes = ["social", "later"]
+[[cookies]]
+name = "two_social"
+purpose = "social"
+vendor = "two"
+[[cookies]]
+name = "two_later"
+purpose = "later"
+vendor = "two"
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        ({"granted_vendors": ["two"]}, {"two_social"}),
+        ({"granted_cookies": ["fresh", "two_later"]}, set()),
+        ({"granted_cookies": ["late", "two_social"]}, {"two_social"}),
+        ({"granted_vendors": ["late"]}, set()),
+        ({"granted_vendors": ["google-analytics"]}, {"_ga", "_ga_*"}),
+    ],
+)
+@pytest.mark.parametrize("more", [{"purposes": ["later"]}, {"vendors": ["new"]}])
+def test_what_was_granted_alone_and_is_not_covered_stays_closed(
+    make_policy, registry_text, before, kept, more
+):
+    """A vendor or cookie whose purpose or vendor came since does not open with something else that is added."""
+    new = '[vendors.new]\nname = "New"\npurposes = ["preferences"]\nsince = 2\n'
+    policy = make_policy(registry_text + RAISED + new)
+    old = Consent(decided_at=NOW, version=1, id="old", **before)
+    made = added(policy, old, **more)
+    assert made.version == 2
+    named = {"fresh", "two_later"} if "purposes" in more else set()
+    assert cookies_of(policy, old) == FREE | kept
+    assert cookies_of(policy, made) <= FREE | kept | named
+    assert cookies_of(policy, made) >= FREE | kept
+    assert not view(policy, made).permissions.allows_vendor("two")
+
+
+def test_a_cookie_of_a_vendor_that_came_since(policy):
+    """It opens alone, unless its purpose would let in the whole vendor: then there is nothing to add."""
+    alone = Consent(decided_at=NOW, version=1, purposes=["social"], id="old")
+    assert cookies_of(policy, added(policy, alone, cookies=["late"])) == FREE | {"share", "late"}
+    whole = replace(alone, purposes=("analytics",))
+    assert not grants_more(whole, Grants(cookies=frozenset({"late"})), policy.compiled, MOMENT)
+    assert added(policy, whole, cookies=["late"]) == whole
+
+
+DNT = '\n[consent]\ndnt = "refuse"\n'
+BOTH = Signals(gpc=True, dnt=True)
+
+
+@pytest.mark.parametrize("present", SIGNALS)
+@pytest.mark.parametrize("made_with", SIGNALS)
+def test_each_signal_is_overruled_by_itself(make_policy, registry_text, made_with, present):
+    """Who agrees with a signal present is allowed what it refuses, and another signal still refuses it."""
+    policy = make_policy(registry_text + DNT)
+    moment = Moment(now=NOW, new_id="id", signals=made_with)
+    made = decide(Answer(choice=Choice.ACCEPT_ALL), policy.compiled, moment)
+    assert made.signals == made_with
+    permissions = view(policy, made, signals=present).permissions
+    overruled = not any(present.without(made_with))
+    assert permissions.allows("advertising") is overruled
+    assert permissions.allows("measurement") is (made_with.dnt or not present.dnt)
+    assert permissions.allows("social")
+
+
+def test_silence_in_the_presence_of_a_signal(make_policy, registry_text):
+    """What needs no consent, and a signal refuses, stays refused until the visitor says yes to it."""
+    policy = make_policy(registry_text + DNT)
+    moment = Moment(now=NOW, new_id="id", signals=Signals(dnt=True))
+
+    def saved(before=None, **purposes):
+        return decide(Answer(choice=Choice.SAVE, purposes=purposes), policy.compiled, moment, before)
+
+    silent, said = saved(social=True), saved(social=True, measurement=True)
+    for made, expected in ((silent, False), (said, True), (saved(said, social=True), True)):
+        assert view(policy, made, signals=moment.signals).permissions.allows("measurement") is expected
+    # A choice that grants nothing overrules no signal, and stores none.
+    assert saved() == decide(Answer(choice=Choice.SAVE), policy.compiled, MOMENT)
+
+
+def test_a_grant_in_the_presence_of_a_signal(make_policy, registry_text):
+    """It opens what is named, and what was granted or free without the signal stays refused with it."""
+    policy = make_policy(registry_text + DNT)
+    moment = Moment(now=NOW, new_id="id", signals=Signals(dnt=True))
+    before = replace(GRANTED, granted_vendors=("ads",))
+    other = added(policy, before, moment, purposes=["social"])
+    assert other == replace(before, purposes=("analytics", "social"))
+    measured = added(policy, before, moment, purposes=["measurement"])
+    assert cookies_of(policy, measured, signals=moment.signals) == ALWAYS | {"stats", "_ga", "_ga_*", "late"}
+    first = added(policy, None, moment, purposes=["measurement"])
+    assert cookies_of(policy, first, signals=moment.signals) == FREE
+    assert not first.asked
+    sold = added(policy, before, moment, vendors=["ads"])
+    assert cookies_of(policy, sold, signals=moment.signals) == ALWAYS | {"ads_id", "_ga", "_ga_*", "late"}
+
+
+def test_a_signal_that_a_site_ignores_changes_nothing(policy):
+    """Where DNT is not honoured, what is added in its presence touches nothing else and overrules nothing."""
+    moment = Moment(now=NOW, new_id="id", signals=Signals(dnt=True))
+    before = replace(GRANTED, purposes=("advertising",))
+    made = added(policy, before, moment, vendors=["google-analytics"])
+    assert made == replace(before, granted_vendors=("google-analytics",))
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "more"),
+    [
+        (None, {}, False),
+        (None, {"purposes": ["essential", "nothing"]}, False),
+        (None, {"purposes": ["measurement"]}, False),
+        (None, {"purposes": ["social"]}, True),
+        (REFUSED, {"purposes": ["measurement"]}, True),
+        (GRANTED, {"purposes": ["analytics"]}, False),
+        (GRANTED, {"vendors": ["google-analytics"], "cookies": ["_ga", "stats", "session"]}, False),
+        (GRANTED, {"vendors": ["ads"]}, True),
+        (replace(GRANTED, granted_vendors=("ads",)), {"vendors": ["ads"], "cookies": ["ads_id"]}, False),
+        (replace(GRANTED, refused_vendors=("google-analytics",)), {"cookies": ["_ga"]}, False),
+        (replace(GRANTED, refused_vendors=("google-analytics",)), {"vendors": ["google-analytics"]}, True),
+        (replace(GRANTED, refused_cookies=("stats",)), {"cookies": ["stats"]}, True),
+        (replace(GRANTED, version=1), {"purposes": ["analytics"], "vendors": ["google-analytics"]}, False),
+        (replace(GRANTED, version=1), {"vendors": ["late"]}, True),
+        (replace(GRANTED, version=1, purposes=("later",)), {"purposes": ["later"]}, True),
+        (replace(GRANTED, decided_at=NOW - timedelta(days=500)), {"purposes": ["analytics"]}, True),
+    ],
+)
+def test_what_adds(policy, before, names, more):
+    """Only what opens something, or takes back a refusal, adds to a choice."""
+    grants = Grants(**{kind: frozenset(ids) for kind, ids in names.items()})
+    assert grants_more(before, grants, policy.compiled, MOMENT) is more
+
+
+def test_doubt_is_kept_where_nobody_was_asked(policy):
+    """What an unreadable choice closes under opt-out stays closed when something is added."""
+    around = Circumstances(now=NOW, model="opt-out")
+    doubtful = view_visitor(policy.compiled, [None], around, partial(permissions_on, policy.compiled))
+    made = added(policy, doubtful.standing, purposes=["social"])
+    assert cookies_of(policy, made, model="opt-out") == FREE | {"share"}
+    assert (made.decided_at, made.asked) == (NOW, False)
+
+
 def test_adding_with_the_signal_present(policy):
     """A yes in the signal's presence opens what was named, and nothing that was granted before it."""
     before = replace(GRANTED, purposes=("advertising", "analytics"), granted_cookies=("share",))
@@ -307,7 +453,6 @@ def test_adding_opens_only_what_is_named(
 ASKED = ["p0", "p1", "p2", "p3"]
 VENDORS = ["v0", "v1", "v2"]
 COOKIES = ["c0", "c1", "c2", "c3", "c4", "c5"]
-SIGNALS = [Signals(*both) for both in product([False, True], repeat=2)]
 MODELS = ["opt-in", "opt-out", "none"]
 LATER = [timedelta(days=days) for days in (0, 200, 500)]
 
