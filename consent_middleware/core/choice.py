@@ -152,7 +152,8 @@ def _alone(
 
 def _needs(compiled: CompiledRegistry, vendor: str, granted: Iterable[str]) -> bool:
     """Whether a yes to a vendor says more than a yes to these purposes."""
-    return bool(compiled.by_consent.intersection(compiled.purposes_of_vendor(vendor)).difference(granted))
+    near = compiled.purposes_near_vendor.get(vendor, NOTHING)
+    return not compiled.by_consent.intersection(near).issubset(granted)
 
 
 def _yes(answers: Mapping[str, bool]) -> frozenset[str]:

@@ -100,6 +100,15 @@ def test_granted_alone_is_kept_as_such(outcome):
     assert not permissions.allows("advertising")
 
 
+def test_a_vendor_alone_opens_its_cookies_of_other_purposes(make_policy, registry_text):
+    """A yes to a vendor is one to all of its cookies, also where its own purposes need no consent."""
+    more = '[vendors.own]\nname = "Own"\npurposes = ["essential"]\n[[cookies]]\nname = "own"\npurpose = "social"\nvendor = "own"\n'
+    policy = make_policy(registry_text + more)
+    made = decide(Answer(choice=Choice.SAVE, vendors={"own": True}), policy.compiled, MOMENT)
+    assert cookies_of(policy, made) == FREE | {"own"}
+    assert cookies_of(policy, added(policy, None, vendors=["own"])) == FREE | {"own"}
+
+
 def test_a_yes_that_its_purpose_says_is_not_kept_twice(outcome):
     """Where the purpose is granted, its vendors and cookies follow it."""
     made, _ = outcome(purposes={"advertising": True}, vendors={"ads": True}, cookies={"ads_id": True})
