@@ -205,10 +205,10 @@ def _parts(
     before: Consent | None, added: Grants, compiled: CompiledRegistry, moment: Moment
 ) -> tuple[Consent, Grants]:
     """What stands as it can be added to, and what of the named is new to it."""
-    begun = _Base(_begun(before, compiled, moment.now), compiled)
-    addable = begun.addable(added)
-    base = replace(begun, consent=_overruling(begun.consent, addable, compiled, moment))
-    return base.consent, base.new(addable)
+    begun = _begun(before, compiled, moment.now)
+    addable = _Standing(begun, compiled).addable(added)
+    base = _overruling(begun, addable, compiled, moment)
+    return base, _Standing(base, compiled).new(addable)
 
 
 def _begun(before: Consent | None, compiled: CompiledRegistry, now: datetime) -> Consent:
@@ -286,7 +286,7 @@ def _without(
 
 
 @dataclass(frozen=True, slots=True)
-class _Base:
+class _Standing:
     """A choice that something is added to, as far as the registry's later versions leave it in force."""
 
     consent: Consent

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -113,8 +113,7 @@ def compile_registry(registry: Registry) -> CompiledRegistry:
     by_consent, essential = by_basis[Basis.CONSENT], by_basis[Basis.ESSENTIAL]
     optional = {rule.name: rule for rule in registry.cookies if rule.purpose not in essential}
     near = _purposes_near_vendors(registry)
-    needing = [vendor for vendor in registry.vendors.values() if not by_consent.isdisjoint(near[vendor.id])]
-    sinces = sorted({registry.purposes[id].since for id in by_consent} | {vendor.since for vendor in needing})
+    sinces, uncovered = _coverage(registry, by_consent, near)
     return CompiledRegistry(
         registry=registry,
         essential=essential,
@@ -124,11 +123,19 @@ def compile_registry(registry: Registry) -> CompiledRegistry:
         optional_cookies=optional,
         asked_digest=_digest_of_questions(registry, essential, optional.values()),
         purposes_near_vendor=near,
-        _sinces=tuple(sinces),
-        _uncovered=tuple(
-            _uncovered_before(registry, by_consent, needing, version) for version in (0, *sinces)
-        ),
+        _sinces=sinces,
+        _uncovered=uncovered,
     )
+
+
+def _coverage(
+    registry: Registry, by_consent: frozenset[str], near: Mapping[str, frozenset[str]]
+) -> tuple[tuple[int, ...], tuple[Uncovered, ...]]:
+    """The versions at which questions came, and what is not covered before the first and from each on."""
+    needing = [vendor for vendor in registry.vendors.values() if not by_consent.isdisjoint(near[vendor.id])]
+    sinces = sorted({registry.purposes[id].since for id in by_consent} | {vendor.since for vendor in needing})
+    versions = (0, *sinces)
+    return tuple(sinces), tuple(_uncovered_at(registry, by_consent, needing, one) for one in versions)
 
 
 def _with_basis(registry: Registry, basis: Basis) -> frozenset[str]:
@@ -143,7 +150,7 @@ def _purposes_near_vendors(registry: Registry) -> dict[str, frozenset[str]]:
     return {id: frozenset(purposes) for id, purposes in near.items()}
 
 
-def _uncovered_before(
+def _uncovered_at(
     registry: Registry, by_consent: frozenset[str], needing: Iterable[Vendor], version: int
 ) -> Uncovered:
     return Uncovered(
