@@ -418,6 +418,17 @@ def test_adding_without_the_signal_that_was_there(policy):
     assert (sold.gpc, other.gpc) == (False, True)
 
 
+def test_adding_without_dnt_that_was_there(make_policy, registry_text):
+    """So is what sells, or is measured without consent, once DNT is there again."""
+    policy = make_policy(registry_text + DNT)
+    before = replace(GRANTED, dnt=True, refused_cookies=("stats",))
+    for added_now in ({"vendors": ["ads"]}, {"cookies": ["stats"]}):
+        made = added(policy, before, **added_now)
+        assert cookies_of(policy, made) > cookies_of(policy, before)
+        assert cookies_of(policy, made, signals=Signals(dnt=True)) == ALWAYS | {"_ga", "_ga_*", "late"}
+    assert added(policy, before, purposes=["social"]).dnt
+
+
 def test_a_grant_lifts_no_signal_from_what_a_law_model_opens(policy):
     """Under opt-out, what was granted in the signal's presence opens nothing else that the signal refuses."""
     made = added(
