@@ -11,7 +11,7 @@ from .core.header_fields import Header, as_text
 from .engine import Engine, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
-from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
+from .request import KEY, PATH_LETTERS, mount_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -107,7 +107,7 @@ def _judged_links(links: Iterable[Any] | None, exchange: Exchange) -> list[Any]:
 def _inner_scope(scope: Scope, exchange: Exchange) -> Scope:
     """What the app gets: a copy, with its visitor's consent and without what it may not see."""
     # A list of its own: what the app does to it is not the request any more.
-    inner = {**scope, "headers": [*scope["headers"]], KEY: RequestConsent(exchange)}
+    inner = {**scope, "headers": [*scope["headers"]], KEY: exchange}
     if exchange.hides:
         _hide(inner, exchange)
     return inner

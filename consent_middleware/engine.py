@@ -205,10 +205,10 @@ class Engine:
         ConfigurationError if that one has another registry: the two would undo each other's work.
         """
         outer = target.get(KEY)
-        if outer is None or outer.visit.is_finished:
+        if outer is None or outer.is_finished:
             return False
         registry = self.policy.registry
-        if outer.registry is not registry and outer.registry != registry:
+        if outer.compiled.registry is not registry and outer.compiled.registry != registry:
             raise ConfigurationError(_TWO_REGISTRIES)
         return True
 

@@ -324,7 +324,7 @@ class Exchange:
         nothing to what stands is no choice: nothing is recorded. Raises RecordStoreError where a grant
         cannot be recorded; nothing has changed then.
         """
-        moment = choice.Moment(now=self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        moment = choice.Moment(now=self.now, new_id=self.new_id(), signals=self.signals)
         asked = (answer, self.compiled, moment, self.view.standing)
         if answer.choice is choice.Choice.ADD and not choice.adds(*asked):
             return True

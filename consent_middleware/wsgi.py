@@ -8,7 +8,7 @@ from urllib.parse import quote
 from .engine import Engine, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
-from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
+from .request import KEY, PATH_LETTERS, mount_of
 
 Environ = dict[str, Any]
 Write = Callable[[bytes], object]
@@ -85,7 +85,7 @@ def _inner_environ(environ: Environ, exchange: Exchange) -> Environ:
     The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry, error
     documents) is judged again, by the very same request, and a nested call is one that got the copy.
     """
-    inner = {**environ, KEY: RequestConsent(exchange)}
+    inner = {**environ, KEY: exchange}
     if exchange.hides:
         _hide(inner, exchange)
     if not environ.keys().isdisjoint(_SENDERS):
