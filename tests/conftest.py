@@ -1,6 +1,7 @@
 """What the tests share: a fixed time, a registry, visitors, and one way to run an app through both doors."""
 
 import asyncio
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from wsgiref.validate import validator
@@ -15,6 +16,9 @@ from consent_middleware.wsgi import ConsentMiddleware as WsgiConsentMiddleware
 # No test depends on how fast the machine is.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A new loop for each exchange would cost several times what the exchange costs.
+LOOP = asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 KEY = "a key for the tests alone"
@@ -249,7 +253,7 @@ def _through_asgi(policy, *, request, response, on_request) -> Answer:
         "server": ("www.example.com", 443 if secure else 80),
     }
     before = dict(scope)
-    asyncio.run(AsgiConsentMiddleware(app, policy)(scope, receive, send))
+    LOOP.run(AsgiConsentMiddleware(app, policy)(scope, receive, send), context=copy_context())
     assert scope == before, "the server's scope was changed"
     answer.seen = seen
     return answer
@@ -260,6 +264,13 @@ def policy_of(text: str = REGISTRY, **options) -> ConsentPolicy:
     options.setdefault("secret_keys", [KEY])
     options.setdefault("clock", lambda: NOW)
     return ConsentPolicy(Registry.from_text(text), **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loop():
+    """Closes the loop that all exchanges ran in."""
+    yield
+    LOOP.close()
 
 
 @pytest.fixture(scope="session")
