@@ -670,7 +670,7 @@ placements = st.builds(
 essential = {"session", "cart_1"}
 
 
-@relaxed
+@settings(relaxed, max_examples=40)
 @given(st.sets(placements, max_size=12))
 @example({Kept("_ga", "www.example.com", host_only=False, path="/", partitioned=True)})
 def test_leftovers_go(both_doors, make_policy, visitors, cookies):
