@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -107,14 +106,24 @@ def test_where_a_cookie_lives_is_learnt(exchanges, fresh, visitors):
     ]
 
 
-def test_what_is_learnt_is_bounded(make_policy):
-    """However many places and names an app uses, few are remembered."""
-    memory, request = make_policy().memory, SimpleNamespace(path="/", full_path="/")
-    for number in range(3000):
-        memory.learn("_ga", f"_ga=1; Path=/{number}", request)
-        memory.learn(f"_ga_{number}", f"_ga_{number}=1", request)
-    assert len(memory.places("_ga")) == 4
-    assert memory._learnt.cache_info().currsize <= 2048
+def test_what_is_learnt_is_bounded(exchanges, fresh, visitors):
+    """However many places and names an app uses, few are remembered: four of one name, and the names seen last."""
+    for start in range(0, 3000, 100):
+        lines = [
+            line.format(number)
+            for number in range(start, start + 100)
+            for line in ("_ga=1; Path=/p/{}", "_ga_{0}=1; Path=/p/{0}")
+        ]
+        exchanges.run_lines(*lines, cookie=visitors["all"], policy=fresh)
+
+    def told(name):
+        lines = deletions(exchanges.run(cookie=f"{name}=1; {visitors['none']}", policy=fresh))
+        assert lines
+        return {line.partition("Path=")[2].partition(";")[0] for line in lines if "Path=/p/" in line}
+
+    assert len(told("_ga")) == 4
+    assert told("_ga_2999") == {"/p/2999"}
+    assert told("_ga_0") == set()
 
 
 @pytest.mark.parametrize(
@@ -332,14 +341,12 @@ def test_undeclared_cookies_are_counted(exchanges, fresh, visitors, caplog):
     assert "SECRET" not in caplog.text
 
 
-def test_the_inventory_is_bounded(make_policy):
-    """Strangers can make up names without end."""
-    policy = make_policy()
+def test_the_inventory_is_bounded(exchanges, fresh):
+    """Strangers can make up names without end: a thousand are kept, by their first hundred characters."""
     for number in range(1100):
-        policy.inventory.note_undeclared((f"x{number}" * 200,), "/", NOW)
-    assert len(policy.inventory.undeclared()) == 1000
-    assert policy.inventory.overlooked == 100
-    assert max(len(seen.name) for seen in policy.inventory.undeclared()) == 100
+        exchanges.run(cookie=f"{f'x{number}' * 50}=1", fields=SAME_SITE, policy=fresh)
+    assert len(fresh.inventory.undeclared()) == 1000
+    assert max(len(seen.name) for seen in fresh.inventory.undeclared()) == 100
 
 
 def test_undeclared_request_expire(exchanges, make_policy, registry_text, visitors):
