@@ -84,7 +84,7 @@ class CookieJar(Engine):
     def one(self, line: str) -> list[Stored]:
         jar, headers = http.cookiejar.CookieJar(), Message()
         # Message.__setitem__ refuses line breaks; the parser of a real answer would not have made any.
-        headers._headers.append(("Set-Cookie", line))  # type: ignore[attr-defined]
+        headers._headers.append(("Set-Cookie", line))  # type: ignore[attr-defined]  # noqa: SLF001
         jar.extract_cookies(_Answer(headers), urllib.request.Request(f"https://{HOST}/"))  # type: ignore[arg-type]
         return [Stored(c.name, c.value or "", c.expires) for c in jar]
 
