@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from consent_middleware import Consent, get_consent
 from consent_middleware.core.cache_control import is_shared
+from consent_middleware.core.periods import THIRTEEN_MONTHS
 from consent_middleware.core.set_cookie import read_set_cookie
 from consent_middleware.pages.offer import make_offer
 
@@ -591,7 +592,7 @@ def test_dating_keeps_the_choice(exchanges, fresh):
         choice.refused_vendors,
         "x",
     )
-    assert NOW + timedelta(seconds=seconds(line)) == fresh.compiled.ends(choice)
+    assert NOW + timedelta(seconds=seconds(line)) == THIRTEEN_MONTHS.after(choice.decided_at)
 
 
 def test_a_doubtful_request_dates_nothing(exchanges, fresh, visitors):
