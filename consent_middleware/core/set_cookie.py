@@ -442,28 +442,6 @@ def _clear_date(text: str) -> datetime | None:
     return end if end.year >= _FIRST_YEAR else None
 
 
-class CookiePair(NamedTuple):
-    """One pair of a request's `Cookie` field: its name, value, and the piece of text that it stands in."""
-
-    name: str
-    value: str
-    piece: str
-
-
-def read_cookies(field: str) -> list[CookiePair]:
-    """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
-
-    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded, and names lose SP and HTAB alone, as in
-    browsers: what else stands beside a name is a part of it. A pair without `=` is a nameless cookie; its
-    name is its text, since that is how the app will see a nameless cookie that impersonates a named one.
-    """
-    pairs = []
-    for piece in field.split(";", MOST_PAIRS)[:MOST_PAIRS]:
-        name, _, value = piece.partition("=")
-        pairs.append(CookiePair(name.strip(_BLANKS), value.strip(_BLANKS), piece))
-    return pairs
-
-
 # A name that is a token and a value of what every parser takes as one text: all see this one cookie.
 _PLAIN_PAIR = re.compile(
     r"[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=[!#$%&'()*+./:<=>?@^_`{|}~0-9A-Za-z-]*[ \t]*",
