@@ -49,6 +49,7 @@ class Phase(Enum):
     FINISHED = "the app is done: whoever asks with what is left of this exchange begins another one"
 
 
+_TYPE_OCTETS = len("content-type")
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _OPEN, _STARTED, _FINISHED = Phase.OPEN, Phase.STARTED, Phase.FINISHED
 _OWN, _NONE, _CACHING = Reason.OWN, FieldKind.NONE, FieldKind.CACHING
@@ -74,17 +75,20 @@ class Answer(NamedTuple):
     @property
     def content_type(self) -> str | None:
         """The first of its `Content-Type` fields, None without one."""
-        if FieldKind.TYPE not in self.kinds:
-            return None
-        return next(as_text(value) for name, value in self.fields if as_text(name).lower() == "content-type")
+        if FieldKind.TYPE in self.kinds:
+            for name, value in self.fields:
+                if len(name) == _TYPE_OCTETS and as_text(name).lower() == "content-type":
+                    return as_text(value)
+        return None
 
     def texts(self) -> list[tuple[str, str]]:
         """Its fields as text."""
         return as_texts(self.fields) if self.octets else self.fields
 
-    def with_texts(self, texts: Iterable[tuple[str, str]]) -> "Answer":
-        """The same with other fields; names that came stay in their spelling."""
-        return self._replace(fields=_in_form(texts, self.fields, octets=self.octets))
+    def personal(self, fields: list[Field]) -> "Answer":
+        """The same with other fields, which depend on who asks."""
+        made: Answer = _new(Answer, (self.status, self.octets, fields, self.judged, self.kinds, True))
+        return made
 
 
 class Exchange:
@@ -99,6 +103,7 @@ class Exchange:
         "_cookies",
         "_is_known",
         "_pending",
+        "_same_site",
         "_phase",
         "changes",
         "compiled",
@@ -125,6 +130,7 @@ class Exchange:
         """Whether the app has read the visitor's consent."""
         self._cookies: CookiesSeen | None = None
         """What the request's cookies are, where the app may not see all of them."""
+        self._same_site: bool | None = None
         try:
             self._read(request)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
@@ -221,12 +227,9 @@ class Exchange:
         The consent cookie is Lax: one that we signed, however old, is only sent from our own pages and by
         top-level navigation. Without it the browser has to say so (Fetch Metadata), or to ask for a page.
         """
-        if self._is_known:
-            return True
-        site = self.request.field("sec-fetch-site")
-        if site:
-            return site in {"same-origin", "same-site", "none"}
-        return self.request.method == "GET" and "text/html" in self.request.field("accept").lower()
+        if self._same_site is None:
+            self._same_site = self._is_known or _is_same_site(self.request)
+        return self._same_site
 
     # --- choices
 
@@ -411,8 +414,7 @@ class Exchange:
             return answer
         # Of two lines for one place the later one counts.
         start = _first_cookie(answer) if answer.judged else len(answer.fields)
-        fields = [*answer.fields[:start], *lines, *answer.fields[start:], *own]
-        return answer._replace(fields=fields, is_personal=True)
+        return answer.personal([*answer.fields[:start], *lines, *answer.fields[start:], *own])
 
     def _filter(self, fields: list[Field], *, octets: bool) -> Filtered:
         """The first stage: cookies without leave stay behind, the others end in time."""
@@ -451,7 +453,7 @@ class Exchange:
         if not self.engine.gate.governs(status, texts, recipient.destination):
             return answer
         texts = list(self.engine.gate.response_headers(status, texts, recipient))
-        return answer.with_texts(texts)._replace(is_personal=True)
+        return answer.personal(_in_form(texts, answer.fields, octets=answer.octets))
 
     def _recipient(self) -> Recipient:
         return Recipient(
@@ -475,7 +477,7 @@ class Exchange:
         lines = [one.after for one in answer.judged if one.after is not None]
         around = self._scope()
         room = BUDGET - sum(map(field_octets, self._own_lines(answer, NO_DELETIONS, certain=False)))
-        if self.changes or _sets_any_of(lines, {one.name for one in came}):
+        if self.changes or (lines and _sets_any_of(lines, {one.name for one in came})):
             return self.engine.expire([*came, *self._declared()], around, lines, room)
         return self.engine.deletions(came, around, room)
 
@@ -488,8 +490,9 @@ class Exchange:
     def _scope(self) -> RequestScope:
         """Where a cookie of this request can be."""
         minute = int(self.now.timestamp() // 60)
-        host = _host_name(self.request.field("host"))
-        return RequestScope(host, self.request.full_path, self.secure, bool(self.changes), minute)
+        host, path = _host_name(self.request.field("host")), self.request.full_path
+        scope: RequestScope = _new(RequestScope, (host, path, self.secure, bool(self.changes), minute))
+        return scope
 
     def _unwanted(self) -> tuple[UnwantedCookie, ...]:
         """What came with the request and has to go: after a choice that is another matter."""
@@ -537,7 +540,8 @@ class Exchange:
         """The last stage: caches are told that the answer is for one visitor only."""
         if _CACHING not in answer.kinds:
             return [*answer.fields, *self.engine.private_fields[answer.octets]]
-        return answer.with_texts(cache_control.personal(answer.texts(), self.engine.depends_on)).fields
+        personal = cache_control.personal(answer.texts(), self.engine.depends_on)
+        return _in_form(personal, answer.fields, octets=answer.octets)
 
     def trailing(self, headers: Any, *, octets: bool = False) -> list[Field]:
         """Header fields apart from the head: trailers and interim answers. Judged alike, with nothing added.
@@ -551,10 +555,8 @@ class Exchange:
                 return fields
             if not self.engine.gates:
                 return filtered.leaving
-            answer = Answer(200, octets, filtered.leaving, [], [], is_personal=False)
-            return answer.with_texts(
-                self.engine.gate.other_headers(answer.texts(), self._recipient())
-            ).fields
+            texts = self.engine.gate.other_headers(as_texts(filtered.leaving), self._recipient())
+            return _in_form(texts, filtered.leaving, octets=octets)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("header fields could not be judged: what is governed is dropped", error)
             if self.policy.observing:
@@ -608,6 +610,14 @@ def _replacement(decision: Decision, answer: object) -> str | None:
     if not isinstance(line, str):
         raise TypeError(f"a Set-Cookie value is a str, not {type(line).__name__}")
     return str.__str__(line)
+
+
+def _is_same_site(request: Request) -> bool:
+    """Whether the browser says so itself, or asks for a page without saying anything."""
+    site = request.field("sec-fetch-site")
+    if site:
+        return site in {"same-origin", "same-site", "none"}
+    return request.method == "GET" and "text/html" in request.field("accept").lower()
 
 
 def _signals(request: Request) -> Signals:

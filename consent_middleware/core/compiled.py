@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from .consent import SKEW, Consent, Signals
+from .consent import NO_SIGNALS, SKEW, Consent, Signals
 from .registry import Basis, CookieRule, Registry, Vendor
 
 NOTHING = frozenset[str]()
@@ -54,6 +54,18 @@ class CompiledRegistry:
     def uncovered(self, version: int) -> Uncovered:
         """What a choice at this version of the registry does not cover."""
         return self._uncovered[bisect_right(self._sinces, version)]
+
+    def has_additions(self, version: int) -> bool:
+        """Whether there is anything that a choice at this version of the registry does not cover."""
+        uncovered = self.uncovered(version)
+        return bool(uncovered.purposes or uncovered.vendors)
+
+    def dates(self, consent: Consent) -> tuple[datetime, datetime]:
+        """When a choice ends, and from when on the visitor is asked again: see `ends` and `asks_from`."""
+        if not consent.grants:
+            return self.ends(consent), self.asks_from(consent)
+        end = self.registry.consent.lifetime.after(consent.decided_at)
+        return end, end
 
     def ends(self, consent: Consent) -> datetime:
         """When a choice ends, whatever its mix; one that grants nothing is kept as long as the cap allows."""
@@ -104,6 +116,8 @@ class CompiledRegistry:
 
     def refused_by_signals(self, signals: Signals) -> frozenset[str]:
         """The purposes that the signals of a request refuse, as the registry honours them."""
+        if signals is NO_SIGNALS:
+            return NOTHING
         return self.meant_by_signals(self.honoured(signals))
 
 

@@ -4,10 +4,10 @@ Doubt means no: what a choice does not cover is refused, and no refusal expires 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SKEW = timedelta(seconds=60)
 """How far in the future a choice may be dated, for servers whose clocks differ."""
@@ -30,6 +30,8 @@ class Signals(NamedTuple):
 
     def without(self, others: "Signals") -> "Signals":
         """Those present here that are not among `others`."""
+        if self is NO_SIGNALS or others is NO_SIGNALS:
+            return self
         return Signals(self.gpc and not others.gpc, self.dnt and not others.dnt)
 
 
@@ -106,6 +108,20 @@ class Consent:
         Else only measurement began.
         """
         return self.asked or any(self.signals) or any(getattr(self, name) for name in _LISTS)
+
+
+_PUT = tuple(getattr(Consent, one.name).__set__ for one in fields(Consent))
+
+
+def restored(*values: Any) -> Consent:
+    """A Consent with these values for its fields, in their order: those that one had when it was signed.
+
+    They are sorted, and in UTC. To look again would take as long as to verify the signature.
+    """
+    consent: Consent = object.__new__(Consent)
+    for put, value in zip(_PUT, values, strict=True):
+        put(consent, value)
+    return consent
 
 
 def utc_day(now: datetime) -> datetime:

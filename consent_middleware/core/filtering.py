@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
 from .consent import utc_day
@@ -19,7 +19,7 @@ from .visitor import VisitorView
 _DAY = timedelta(days=1)
 _BLANKS = " \t"
 # The constructor of a named tuple is a Python function; this is the one that it calls.
-_new = tuple.__new__
+_new: Any = tuple.__new__
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _PLAIN, _GOVERNED, _PADDED, _NONE = FieldKind.PLAIN, FieldKind.GOVERNED, FieldKind.PADDED, FieldKind.NONE
 _MOST_REMEMBERED = 4096
@@ -290,10 +290,10 @@ class _CookieReader:
 
     def __init__(self, by: Filter, view: VisitorView, remembered: Remembered, *, same_site: bool) -> None:
         self._by, self._view, self._remembered, self._same_site = by, view, remembered, same_site
-        self._unwanted = dict[tuple[str, bool], UnwantedCookie]()
-        self._arrived = list[CookieRule]()
-        self._unaged = list[CookieRule]()
-        self._undeclared = list[str]()
+        self._unwanted: dict[tuple[str, bool], UnwantedCookie] = {}
+        self._arrived: list[CookieRule] = []
+        self._unaged: list[CookieRule] = []
+        self._undeclared: list[str] = []
 
     def read(self, field: str) -> CookiesSeen:
         """Read the pairs between `;`, `MOST_PAIRS` at most: behind them the app is shown none at all."""
@@ -310,13 +310,15 @@ class _CookieReader:
             elif self._is_shown(name, piece, named=bool(equals)):
                 kept.append(piece)
         text = ";".join(kept).lstrip(" ") if len(kept) < len(pieces) else field
-        return CookiesSeen(
+        seen = (
             "" if len(pieces) > MOST_PAIRS else text,
             tuple(self._unwanted.values()),
             tuple(self._arrived),
             tuple(self._unaged),
             tuple(self._undeclared),
         )
+        found: CookiesSeen = _new(CookiesSeen, seen)
+        return found
 
     def _is_shown(self, name: str, piece: str, *, named: bool) -> bool:
         rule = self._by.classify(name)

@@ -17,7 +17,7 @@ from itsdangerous import Signer as DangerousSigner
 from itsdangerous.encoding import base64_encode
 
 from ..errors import BadTokenError
-from .consent import Consent
+from .consent import Consent, restored
 
 LONGEST_READ = 4096
 """Octets above which a token is refused unread."""
@@ -130,18 +130,18 @@ def _micros(moment: datetime) -> int:
 
 
 def _consent(payload: _Payload) -> Consent:
-    return Consent(
-        decided_at=_EPOCH + payload.t * _MICROSECOND,
-        version=payload.v,
-        purposes=payload.p,
-        granted_vendors=payload.gv,
-        granted_cookies=payload.gc,
-        refused_purposes=payload.rp,
-        refused_vendors=payload.rv,
-        refused_cookies=payload.rc,
-        id=payload.id,
-        measured_since=None if payload.m is None else _EPOCH + payload.m * _MICROSECOND,
-        gpc=payload.g,
-        asked=payload.a,
-        dnt=payload.d,
+    return restored(
+        _EPOCH + payload.t * _MICROSECOND,
+        payload.v,
+        payload.p,
+        payload.gv,
+        payload.gc,
+        payload.rp,
+        payload.rv,
+        payload.rc,
+        payload.id,
+        None if payload.m is None else _EPOCH + payload.m * _MICROSECOND,
+        payload.g,
+        payload.a,
+        payload.d,
     )

@@ -1,8 +1,9 @@
 """One visitor at one moment: what the choices on a request are worth together, and how long that holds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from .compiled import CompiledRegistry
 from .consent import NO_SIGNALS, SKEW, Consent, Signals, most_restrictive
@@ -16,8 +17,7 @@ PermissionsOn = Callable[[Grounds], Permissions]
 """Gives the permissions that follow from some grounds, remembered or not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class VisitorView:
+class VisitorView(NamedTuple):
     """What a visitor's choice is worth, from one moment until another."""
 
     permissions: Permissions
@@ -55,8 +55,7 @@ class VisitorView:
         return replace(left, refused_purposes=(*left.refused_purposes, *compiled.by_consent))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Circumstances:
+class Circumstances(NamedTuple):
     """What a view depends on besides the choices: the law model, the signals, and the time."""
 
     now: datetime
@@ -74,12 +73,13 @@ def view_visitor(
 
     None stands for one that does not verify. A request without any has been asked nothing yet.
     """
-    held = [choice for choice in choices if choice is not None and compiled.is_kept(choice, around.now)]
+    now = around.now
+    held = [choice for choice in choices if choice is not None and compiled.is_kept(choice, now)]
     made = [choice for choice in held if choice.is_choice]
     doubtful = len(held) < len(choices)
-    measured_since = _measured_since(compiled, held, around.now)
+    measured_since = _measured_since(compiled, held, now)
     if made:
-        choice = most_restrictive(made)
+        choice = made[0] if len(made) == 1 else most_restrictive(made)
         return _view_of_choice(compiled, choice, around, permissions_for, measured_since, doubtful=doubtful)
     # Something that looks like a choice and is none closes what the law model would leave open.
     grounds = Grounds(
@@ -93,7 +93,7 @@ def view_visitor(
         measured_since=measured_since,
         doubtful=doubtful,
         # Whether a choice of the future or of long ago is still none depends on the moment.
-        until=around.now if choices and not measured_since else until,
+        until=now if choices and not measured_since else until,
     )
 
 
@@ -106,27 +106,28 @@ def _view_of_choice(
     *,
     doubtful: bool,
 ) -> VisitorView:
-    ends, asks_from = compiled.ends(choice), compiled.asks_from(choice)
-    live = around.now < ends and not doubtful
-    by_default = around.model != "opt-in" and not doubtful and not choice.asked
+    now, model, signals = around
+    ends, asks_from = compiled.dates(choice)
+    live = now < ends and not doubtful
+    by_default = model != "opt-in" and not doubtful and not choice.asked
     decided = live and choice.asked
     # Who agreed with a signal present knew what it was; what the law model opens was agreed to by nobody.
-    signals = around.signals if by_default else around.signals.without(choice.signals)
+    signals = signals if by_default else signals.without(choice.signals)
     refused = compiled.refused_by_signals(signals)
     grounds = Grounds.of(choice, refused, live=live, by_default=by_default, decided=decided)
-    due = not decided or around.now >= asks_from or any(compiled.uncovered(choice.version))
-    changes = [ends, asks_from, *([compiled.measuring_ends(measured_since)] if measured_since else [])]
+    due = not decided or now >= asks_from or compiled.has_additions(choice.version)
+    changes = (ends, asks_from, compiled.measuring_ends(measured_since) if measured_since else ends)
     return VisitorView(
         permissions=permissions_for(grounds),
         consent=choice,
         live_consent=choice if live else None,
         decided=decided,
-        ask=due and compiled.has_options and around.model != "none",
+        ask=due and compiled.has_options and model != "none",
         ends=None if by_default else ends,
         measured_since=measured_since,
         doubtful=doubtful,
         since=choice.decided_at - SKEW,
-        until=min((change for change in changes if change > around.now), default=around.now),
+        until=min([change for change in changes if change > now], default=now),
     )
 
 
@@ -137,5 +138,5 @@ def _measured_since(compiled: CompiledRegistry, held: Sequence[Consent], now: da
     begin, which knows nothing of the first.
     """
     noted = [choice.measured_since for choice in held if choice.measured_since]
-    since = min((one for one in noted if now < compiled.measuring_ends(one)), default=None)
+    since = min([one for one in noted if now < compiled.measuring_ends(one)], default=None)
     return since if since is not None and since <= now + SKEW else None

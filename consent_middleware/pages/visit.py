@@ -125,7 +125,7 @@ class Visit:
     def has_additions(self) -> bool:
         """Whether purposes or vendors were added since the visitor chose."""
         made = self.exchange.view.consent
-        return made is not None and any(self.exchange.compiled.uncovered(made.version))
+        return made is not None and self.exchange.compiled.has_additions(made.version)
 
     @property
     def honoured_signal(self) -> str:
