@@ -8,7 +8,7 @@ from ..core.compiled import compile_registry
 from ..core.consent import Consent
 from ..core.registry import Registry
 from ..core.token import LONGEST_WRITTEN, TokenSigner
-from ..registry_file import examine
+from ..registry_file.reading import examine
 
 _TOO_LONG = (
     f"a visitor who refuses many vendors and cookies one by one may need more than {LONGEST_WRITTEN} octets: "

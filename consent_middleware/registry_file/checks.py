@@ -7,12 +7,10 @@ from typing import Any
 from consent_middleware import catalogue
 from consent_middleware.core.csp import HostPattern, load_policy
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
-from consent_middleware.core.registry import CookieRule, classifier
+from consent_middleware.core.registry import Basis, CookieRule, Registry, Session, Vendor, classifier
 
 from .findings import Findings, did_you_mean
 from .positions import Path
-from .syntax import parsed_period
-from .tables import CookieTable, File, VendorTable
 
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
@@ -25,7 +23,7 @@ _LONG_POLICY = 2048
 """Octets. nginx keeps 4 KiB for all header fields of an answer, and cookies that leave may take the rest."""
 
 
-def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def check(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     """Note everything in the file that does not fit; `raw` is what it says itself, without the catalogue."""
     _presets(file, findings)
     _lifetimes(file, raw, findings)
@@ -44,37 +42,39 @@ def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
     return raw if isinstance(raw, dict) else {}
 
 
-def _presets(file: File, findings: Findings) -> None:
+def _presets(file: Registry, findings: Findings) -> None:
     known = catalogue.presets()
     for number, name in enumerate(file.presets):
         if name not in known and not findings.spoilt("presets", number):
             findings.mistake(("presets", number), f"there is no preset {name!r}", did_you_mean(name, known))
 
 
-def _lifetimes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def _lifetimes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     consent = file.consent
-    if _overrun(parsed_period(consent.max_lifetime), THIRTEEN_MONTHS) is not Overrun.NEVER:
+    if _overrun(consent.max_lifetime, THIRTEEN_MONTHS) is not Overrun.NEVER:
         hint = 'write "13 months", or up to 393 days'
-        findings.mistake(("consent", "max_lifetime"), f"{consent.max_lifetime!r} is above 13 months", hint)
+        findings.mistake(
+            ("consent", "max_lifetime"), f"{str(consent.max_lifetime)!r} is above 13 months", hint
+        )
     cap = _cap(file)
     for key in ("lifetime", "refusal_lifetime", "max_lifetime"):
-        if _overrun(_TWO_DAYS, parsed_period(getattr(consent, key))) is Overrun.ALWAYS:
-            message = f"{getattr(consent, key)!r} is under two days, and refusals are dated to the day"
+        if _overrun(_TWO_DAYS, getattr(consent, key)) is Overrun.ALWAYS:
+            message = f"{str(getattr(consent, key))!r} is under two days, and refusals are dated to the day"
             findings.mistake(("consent", key), message, 'write "2 days" or more')
     for key in ("lifetime", "refusal_lifetime"):
-        text = getattr(consent, key)
+        period = getattr(consent, key)
         # A default gives way to a lower cap.
-        if key in table_at(raw, "consent") and _overrun(parsed_period(text), cap) is not Overrun.NEVER:
-            findings.mistake(("consent", key), f"{text!r} is above max_lifetime, {str(cap)!r}")
+        if key in table_at(raw, "consent") and _overrun(period, cap) is not Overrun.NEVER:
+            findings.mistake(("consent", key), f"{str(period)!r} is above max_lifetime, {str(cap)!r}")
 
 
-def _cap(file: File) -> Period:
+def _cap(file: Registry) -> Period:
     """The cap on every cookie; where the file's own is too high, what it may be at most."""
-    cap = parsed_period(file.consent.max_lifetime)
+    cap = file.consent.max_lifetime
     return cap if _overrun(cap, THIRTEEN_MONTHS) is Overrun.NEVER else THIRTEEN_MONTHS
 
 
-def _consent(file: File, findings: Findings) -> None:
+def _consent(file: Registry, findings: Findings) -> None:
     consent = file.consent
     for number, host in enumerate(file.site.hosts):
         if consent.domain and host and not covers(consent.domain, host):
@@ -91,7 +91,7 @@ def covers(domain: str, host: str) -> bool:
     return host == domain or host.endswith(f".{domain}")
 
 
-def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def _purposes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     own = table_at(raw, "purposes")
     for id, purpose in file.purposes.items():
         path = ("purposes", id)
@@ -105,13 +105,13 @@ def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
             findings.suspicion(path, "has no title", f"visitors read {id!r}")
 
 
-def _since(path: Path, since: int, file: File, findings: Findings) -> None:
+def _since(path: Path, since: int, file: Registry, findings: Findings) -> None:
     if since > file.version and not findings.spoilt("version"):
         message = f"{since} is above the version of the file, {file.version}"
         findings.mistake((*path, "since"), message, f"raise version to {since}")
 
 
-def _vendors(file: File, findings: Findings) -> None:
+def _vendors(file: Registry, findings: Findings) -> None:
     used = {cookie.vendor for cookie in file.cookies}
     known = _known_purposes(file)
     for id, vendor in file.vendors.items():
@@ -127,14 +127,14 @@ def _vendors(file: File, findings: Findings) -> None:
             findings.suspicion(path, "has no name", f"visitors read {id!r}")
 
 
-def _vendor_purposes(path: Path, vendor: VendorTable, known: Collection[str], findings: Findings) -> None:
+def _vendor_purposes(path: Path, vendor: Vendor, known: Collection[str], findings: Findings) -> None:
     for number, purpose in enumerate(vendor.purposes):
         if purpose and purpose not in known:
             message, hint = f"unknown purpose {purpose!r}", did_you_mean(purpose, known)
             findings.mistake((*path, "purposes", number), message, hint)
 
 
-def _gating(file: File, findings: Findings) -> None:
+def _gating(file: Registry, findings: Findings) -> None:
     mode, path = file.gating.mode, ("gating", "mode")
     hosts = [host for vendor in file.vendors.values() for host in vendor.hosts]
     if mode == "off":
@@ -154,12 +154,12 @@ def _distinct(hosts: Iterable[str]) -> Iterable[HostPattern]:
     return dict.fromkeys(pattern for host in hosts if (pattern := HostPattern.parse(host)))
 
 
-def _known_purposes(file: File) -> list[str]:
+def _known_purposes(file: Registry) -> list[str]:
     """The ids that may be used: the site's own and the standard ones."""
     return list(dict.fromkeys([*file.purposes, *catalogue.purposes()]))
 
 
-def _cookies(file: File, findings: Findings) -> None:
+def _cookies(file: Registry, findings: Findings) -> None:
     known, cap = _known_purposes(file), _cap(file)
     _names(file, findings)
     for number, cookie in enumerate(file.cookies):
@@ -175,7 +175,7 @@ def _cookies(file: File, findings: Findings) -> None:
     _trackers(file, findings)
 
 
-def _names(file: File, findings: Findings) -> None:
+def _names(file: Registry, findings: Findings) -> None:
     own = consent_cookie_names(file.consent.cookie)
     first: dict[str, int] = {}
     for number, cookie in enumerate(file.cookies):
@@ -198,39 +198,40 @@ def consent_cookie_names(configured: str) -> set[str]:
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
-def _cookie_lifetime(path: Path, lifetime: str | None, cap: Period, findings: Findings) -> None:
-    if lifetime is None or lifetime == "session":
+def _cookie_lifetime(path: Path, lifetime: Period | Session | None, cap: Period, findings: Findings) -> None:
+    if not isinstance(lifetime, Period):
         return
-    match _overrun(parsed_period(lifetime), cap):
+    match _overrun(lifetime, cap):
         case Overrun.ALWAYS:
-            message = f"{lifetime!r} is above the cap, {str(cap)!r}"
+            message = f"{str(lifetime)!r} is above the cap, {str(cap)!r}"
             findings.mistake((*path, "lifetime"), message, f'at most "{cap}"')
         case Overrun.SOMETIMES:
-            message = f"{lifetime!r} is cut where {cap} are shorter"
+            message = f"{str(lifetime)!r} is cut where {cap} are shorter"
             findings.suspicion((*path, "lifetime"), message, f'did you mean "{cap}"?')
 
 
-def _places(path: Path, cookie: CookieTable, hosts: Sequence[str], findings: Findings) -> None:
-    bound = cookie.name.lower().startswith("__host-")
-    for where, domain in _each((*path, "domain"), cookie.domain):
-        if bound:
-            # RFC 6265bis, section 4.1.3.2: browsers refuse it.
-            findings.mistake(where, f"a cookie named {cookie.name!r} has no domain", "leave it out")
-        elif hosts and domain and not any(not host or covers(domain, host) for host in hosts):
-            findings.suspicion(where, f"{domain!r} covers none of site.hosts")
-    for where, place in _each((*path, "path"), cookie.path):
-        if bound and place not in {"", "/"}:
-            findings.mistake(where, f'a cookie named {cookie.name!r} has the path "/"', "leave it out")
+def _places(path: Path, rule: CookieRule, hosts: Sequence[str], findings: Findings) -> None:
+    if rule.name.lower().startswith("__host-"):
+        _bound_places(path, rule, findings)
+    elif hosts and "" not in hosts:
+        for number, domain in enumerate(rule.domains):
+            if domain and not any(covers(domain, host) for host in hosts):
+                findings.suspicion((*path, "domain", number), f"{domain!r} covers none of site.hosts")
 
 
-def _each(path: Path, value: str | list[str]) -> Iterable[tuple[Path, str]]:
-    if isinstance(value, str):
-        return [(path, value)]
-    return [((*path, number), entry) for number, entry in enumerate(value)]
+def _bound_places(path: Path, rule: CookieRule, findings: Findings) -> None:
+    """Browsers refuse a `__Host-` cookie with a domain or another path (RFC 6265bis, section 4.1.3.2)."""
+    for number in range(len(rule.domains)):
+        message = f"a cookie named {rule.name!r} has no domain"
+        findings.mistake((*path, "domain", number), message, "leave it out")
+    for number, place in enumerate(rule.paths):
+        if place not in {"", "/"}:
+            message = f'a cookie named {rule.name!r} has the path "/"'
+            findings.mistake((*path, "path", number), message, "leave it out")
 
 
-def _trackers(file: File, findings: Findings) -> None:
-    essential = {id for id, purpose in file.purposes.items() if purpose.basis == "essential"}
+def _trackers(file: Registry, findings: Findings) -> None:
+    essential = {id for id, purpose in file.purposes.items() if purpose.basis is Basis.ESSENTIAL}
     for number, cookie in enumerate(file.cookies):
         tracker = _tracker(cookie.name) if cookie.purpose in essential else None
         if tracker:
@@ -266,7 +267,7 @@ def embraces(pattern: str, other: str) -> bool:
     return len(other) >= len(prefix + suffix) and other.startswith(prefix) and other.endswith(suffix)
 
 
-def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def _languages(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     if findings.spoilt("site", "languages"):
         return
     tables = [
@@ -280,7 +281,7 @@ def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
                 _wordings((*path, key), text, file.site.languages, findings)
 
 
-def _wordings(path: Path, text: dict[str, Any], languages: list[str], findings: Findings) -> None:
+def _wordings(path: Path, text: dict[str, Any], languages: Sequence[str], findings: Findings) -> None:
     for language in languages:
         if language and language not in text:
             findings.suspicion(path, f"has no wording in {language!r}")

@@ -62,10 +62,16 @@ class Findings:
 
     def _located(self, found: list[tuple[Path, Problem]]) -> tuple[Mistake, ...]:
         located = (
-            Mistake(self._file, self.line(path), dotted(path), problem.message, problem.hint)
+            Mistake(
+                self._file, self.line(path), dotted(self._as_written(path)), problem.message, problem.hint
+            )
             for path, problem in found
         )
         return tuple(sorted(located, key=lambda mistake: mistake.line))
+
+    def _as_written(self, path: Path) -> Path:
+        """The path of an entry; the only one may stand for itself, without the brackets of an array."""
+        return path[:-1] if isinstance(path[-1], int) and path not in self._lines else path
 
 
 def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:

@@ -8,8 +8,10 @@ import difflib
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from consent_middleware.core.periods import Period
+from consent_middleware.core.registry import Session, Spelling
 
 from .findings import Problem
 
@@ -22,7 +24,7 @@ PERIOD = r"(?!0+ )[0-9]{1,9} (second|minute|hour|day|week|month|year)s?"
 COOKIE_PERIOD = rf"session|{PERIOD}"
 # No more than one star; what RFC 6265bis, section 5.7, would cut or refuse is out.
 _NAME_PART = r"[\x20-\x29\x2b\x2d-\x3a\x3c\x3e-\x7e]*"
-COOKIE_NAME = rf"""(?![ "]){_NAME_PART}(\*{_NAME_PART})?(?<![ "])"""
+COOKIE_NAME = rf"""(?![ "]|$){_NAME_PART}(\*{_NAME_PART})?(?<![ "])"""
 COOKIE_PATH = r"/[^;\x00-\x1f\x7f]*"
 # RFC 9110, section 5.6.2, which RFC 6265 builds on.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -31,6 +33,7 @@ HOST = rf"{_LABEL}(\.{_LABEL})*"
 SITE_HOST = rf"({HOST}|\[[0-9a-f:.]+\])"
 SOURCE_HOST = rf"(\*\.)?{HOST}"
 COOKIE_DOMAIN = rf"\.?{HOST}"
+CONSENT_DOMAIN = rf"({COOKIE_DOMAIN})?"
 ORIGIN = rf"[a-z][a-z0-9+.-]*://{SITE_HOST}(:[0-9]{{1,5}})?"
 URL = r"[hH][tT][tT][pP][sS]?://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*"
 MOUNT = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+"
@@ -89,7 +92,7 @@ def cookie_name(value: str) -> Problem | None:
     """A cookie's name, or a pattern of names with one star."""
     if len(value.encode()) > NAME_OCTETS:
         return Problem(f"a cookie name longer than {NAME_OCTETS} octets")
-    if fits(COOKIE_NAME, value) and value:
+    if fits(COOKIE_NAME, value):
         return None
     if not value:
         return Problem("a cookie name may not be empty")
@@ -199,3 +202,35 @@ def set_cookie_header(value: str) -> Problem | None:
 def parsed_period(text: str) -> Period:
     """The period of a text that has been checked; few texts are used for many cookies."""
     return Period.parse(text)
+
+
+def cookie_lifetime(text: str) -> Period | Session:
+    """The lifetime of a cookie, of a text that has been checked."""
+    return "session" if text == "session" else parsed_period(text)
+
+
+class Written(NamedTuple):
+    """How one kind of text is written, how that is checked, and what value it becomes."""
+
+    pattern: str
+    check: Check
+    make: Callable[[str], Any] = str
+
+
+SPELLINGS = {
+    Spelling.ID: Written(ID, id),
+    Spelling.LANGUAGE: Written(LANGUAGE, language),
+    Spelling.URL: Written(URL, url),
+    Spelling.ORIGIN: Written(ORIGIN, origin),
+    Spelling.PERIOD: Written(PERIOD, period, parsed_period),
+    Spelling.COOKIE_PERIOD: Written(COOKIE_PERIOD, cookie_period, cookie_lifetime),
+    Spelling.COOKIE_NAME: Written(COOKIE_NAME, cookie_name),
+    Spelling.COOKIE_DOMAIN: Written(COOKIE_DOMAIN, cookie_domain),
+    Spelling.COOKIE_PATH: Written(COOKIE_PATH, cookie_path),
+    Spelling.SITE_HOST: Written(SITE_HOST, site_host),
+    Spelling.SOURCE_HOST: Written(SOURCE_HOST, source_host),
+    Spelling.CONSENT_COOKIE: Written(CONSENT_COOKIE, consent_cookie),
+    Spelling.CONSENT_DOMAIN: Written(CONSENT_DOMAIN, consent_domain),
+    Spelling.MOUNT: Written(MOUNT, mount),
+    Spelling.SET_COOKIE_HEADER: Written(SET_COOKIE_HEADER, set_cookie_header),
+}

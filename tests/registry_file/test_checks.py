@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient
 from consent_middleware.core.permissions import Grounds, permissions_on
-from consent_middleware.registry_file import examine_text
 from consent_middleware.registry_file.checks import consent_cookie_names, covers, embraces
+from consent_middleware.registry_file.reading import examine_text
 
 LETTERS = st.text("ab", max_size=3)
 PATTERNS = st.builds("{}*{}".format, LETTERS, LETTERS)
