@@ -1,6 +1,6 @@
 """The one family of errors that this library raises."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
 class ConsentError(Exception):
@@ -11,8 +11,7 @@ class ConfigurationError(ConsentError):
     """The start is refused: keys, registry, nesting or options do not fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Struct, frozen=True):
     """One finding in a registry file.
 
     `line` counts from 1; it is 0 where the finding has no line (a file that cannot be read).

@@ -7,13 +7,12 @@ them over; the names of rules are ASCII, for browsers do not agree on any other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum, StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 
 from .periods import THIRTEEN_MONTHS, Period
 
@@ -48,8 +47,7 @@ class Basis(StrEnum):
     """Exempt unless objected to, as some laws allow for a site's own audience measurement."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalizedText:
+class LocalizedText(Struct, frozen=True):
     """A text for visitors: pairs of language tag and wording; the tag is "" where there is one for all."""
 
     wordings: tuple[tuple[str, str], ...] = ()
@@ -119,8 +117,7 @@ CookieLifetime = Annotated[Period | Session, Spelling.COOKIE_PERIOD]
 Version = Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
+class Purpose(Struct, frozen=True, kw_only=True):
     """What cookies are for, and the unit of consent."""
 
     id: str
@@ -136,8 +133,7 @@ class Purpose:
     samesite: Annotated[SameSite | None, Key("Raises SameSite of its cookies to this.")] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vendor:
+class Vendor(Struct, frozen=True, kw_only=True):
     """The party behind cookies or tags; "partner" on pages for visitors."""
 
     id: str
@@ -156,8 +152,7 @@ class Vendor:
     since: Annotated[Version, Key("The version of this file in which the vendor was added.")] = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieRule:
+class CookieRule(Struct, frozen=True, kw_only=True):
     """One cookie, or a pattern of names."""
 
     name: Annotated[CookieName, Key("The exact name, or a pattern with one *.")]
@@ -184,8 +179,7 @@ class CookieRule:
     """The preset that the rule came from, None for the site's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """Who the site is."""
 
     id: Annotated[str, Key("Part of the signature's salt; default: the first host.")] = ""
@@ -200,8 +194,7 @@ class Site:
     ] = ("en",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsentSettings:
+class ConsentSettings(Struct, frozen=True, kw_only=True):
     """How consent is asked for, kept and enforced."""
 
     cookie: Annotated[ConsentCookie, Key("The name of the consent cookie over https.")] = "__Host-consent"
@@ -242,8 +235,7 @@ class ConsentSettings:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gating:
+class Gating(Struct, frozen=True, kw_only=True):
     """Which third parties a page may load."""
 
     mode: Annotated[Literal["off", "report", "enforce"], Key("Whether third parties wait for consent.")] = (
@@ -252,8 +244,7 @@ class Gating:
     allow: Annotated[tuple[SourceHost, ...], Key("Hosts that everybody may load.")] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordSettings:
+class RecordSettings(Struct, frozen=True, kw_only=True):
     """The proof of choices."""
 
     retention: Annotated[Lifetime, Key("How long a record is kept after its choice has ended.")] = Period(
@@ -261,8 +252,7 @@ class RecordSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
+class Registry(Struct, frozen=True, kw_only=True, dict=True):
     """The registry of consent_middleware: purposes, vendors and cookies that a site declares."""
 
     version: Annotated[Version, Key("Raise it when a purpose or vendor is added.")] = 1
@@ -280,15 +270,15 @@ class Registry:
     cookies: Annotated[tuple[CookieRule, ...], Key("The cookies that there are.")] = ()
     gating: Annotated[Gating, Key()] = Gating()
     records: Annotated[RecordSettings, Key()] = RecordSettings()
-    classify: Callable[[str], CookieRule | None] = field(init=False, repr=False, compare=False)
-    """The rule that a cookie's actual name falls under, or None if it is undeclared.
 
-    An exact name beats patterns; among patterns more literal characters beat fewer, then the longer
-    prefix. Octet by octet and case-sensitive, as browsers compare names (RFC 6265bis, section 5.7).
-    """
+    @cached_property
+    def classify(self) -> Callable[[str], CookieRule | None]:
+        """The rule that a cookie's actual name falls under, or None if it is undeclared.
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classify", classifier(self.cookies))
+        An exact name beats patterns; among patterns more literal characters beat fewer, then the longer
+        prefix. Octet by octet and case-sensitive, as browsers compare names (RFC 6265bis, section 5.7).
+        """
+        return classifier(self.cookies)
 
 
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:

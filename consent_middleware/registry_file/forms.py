@@ -5,14 +5,14 @@ Schema for editors.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date, datetime, time
 from enum import EnumType
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta
+from msgspec import NODEFAULT, Meta, Struct
+from msgspec.structs import FieldInfo, fields
 
 from consent_middleware.core.periods import Period
 from consent_middleware.core.registry import Key, LocalizedText, Spelling
@@ -58,7 +58,7 @@ def form_of(kind: Any) -> Form:
         return _Text(marks.get(Spelling))
     if Spelling in marks:
         return _Spelled(marks[Spelling])
-    if isinstance(kind, type) and is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         return Table(kind)
     return _form_of_plain(kind, marks)
 
@@ -210,18 +210,17 @@ class _Text:
 class Table:
     """A table with the keys that a class of `core.registry` declares."""
 
-    def __init__(self, table: type) -> None:
+    def __init__(self, table: type[Struct]) -> None:
         self._table = table
         self.keys: dict[str, _TableKey] = {}
-        hints = get_type_hints(table, include_extras=True)
         for field in fields(table):
-            _, marks = _unwrapped(hints[field.name])
+            _, marks = _unwrapped(field.type)
             if Key in marks:
-                key = _TableKey(field, marks[Key], form_of(hints[field.name]))
-                self.keys[marks[Key].singular or field.name] = key
-        self._required = [name for name, key in self.keys.items() if key.required]
+                name = marks[Key].singular or field.name
+                self.keys[name] = _TableKey(field, marks[Key], form_of(field.type))
+        self._required = [name for name, key in self.keys.items() if key.field.required]
         # The id of a purpose or vendor is the name of its table.
-        self._named = "id" in hints and "id" not in self.keys
+        self._named = "id" in table.__struct_fields__ and "id" not in self.keys
 
     def read(self, raw: Any, path: Path, findings: Findings) -> Any:
         """What the table says; what is mistaken stays at its default, what is missing is an empty text."""
@@ -255,18 +254,14 @@ class Table:
 
 
 class _TableKey(NamedTuple):
-    field: Field[Any]
+    field: FieldInfo
     key: Key
     form: Form
-
-    @property
-    def required(self) -> bool:
-        return self.field.default is MISSING and self.field.default_factory is MISSING
 
     def schema(self) -> Schema:
         said = {"description": self.key.description} if self.key.description else {}
         default = _as_written(self.field.default)
-        given = {} if default in (None, MISSING) or isinstance(self.form, Table) else {"default": default}
+        given = {} if default in (None, NODEFAULT) or isinstance(self.form, Table) else {"default": default}
         return {**said, **self.form.schema(), **given}
 
 

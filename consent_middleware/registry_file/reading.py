@@ -3,9 +3,10 @@
 import os
 import tomllib
 import warnings
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from consent_middleware import catalogue
 from consent_middleware.core.periods import Overrun, Period
@@ -20,8 +21,7 @@ from .registry import Registry
 _RULE, _PURPOSE = form_of(CookieRule), form_of(Purpose)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """All that reading a file tells: a registry if there are no mistakes, and the findings."""
 
     registry: Registry | None

@@ -5,13 +5,11 @@ import os
 from consent_middleware.core import registry as core
 
 
-class Registry(core.Registry):
+class Registry(core.Registry, frozen=True, kw_only=True, dict=True):
     """The registry of consent_middleware: purposes, vendors and cookies that a site declares.
 
     Reading raises `RegistryError` with all mistakes at once; suspicions are warned of as `RegistryWarning`.
     """
-
-    __slots__ = ()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "Registry":

@@ -1,10 +1,10 @@
 """Reading a registry file: what it becomes, and everything that is wrong with it."""
 
-import dataclasses
 import warnings
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from consent_middleware.core import registry as core
 from consent_middleware.core.periods import Period
@@ -67,7 +67,7 @@ def test_two_readings_of_one_file_are_equal(good):
         warnings.simplefilter("ignore")
         assert Registry.from_file(good.path) == first
         assert Registry.from_text(good.path.read_text("utf-8")) == first
-    assert first != dataclasses.replace(first, version=first.version + 1)
+    assert first != replace(first, version=first.version + 1)
 
 
 def test_every_key_arrives(root):
@@ -165,7 +165,7 @@ def test_a_standard_purpose_keeps_what_the_file_does_not_say(root):
     standard = Registry.from_text("").purposes
     assert list(registry.purposes) == ["essential", "comments", "analytics", "preferences", "advertising"]
     analytics = registry.purposes["analytics"]
-    assert analytics == dataclasses.replace(standard["analytics"], basis=core.Basis.OBJECTION)
+    assert analytics == replace(standard["analytics"], basis=core.Basis.OBJECTION)
     assert registry.purposes["advertising"] == standard["advertising"]
     assert registry.purposes["comments"].basis is core.Basis.CONSENT
 
