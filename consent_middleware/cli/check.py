@@ -25,19 +25,16 @@ def command(registry: str, *, strict: bool) -> None:
     Ends with 1 if there are mistakes.
     """
     reading = examine(registry)
-    for mistake in reading.mistakes:
-        click.echo(f"{mistake}", err=True)
-    for suspicion in reading.suspicions:
-        click.echo(f"{suspicion} [warning]", err=True)
     found = reading.registry
-    too_long = found is not None and _longest_choice(found) > LONGEST_WRITTEN
-    if too_long:
-        click.echo(f"{registry}: {_TOO_LONG} [warning]", err=True)
-    if reading.mistakes or (strict and (reading.suspicions or too_long)):
+    warnings = list(map(str, reading.suspicions))
+    if found and _longest_choice(found) > LONGEST_WRITTEN:
+        warnings.append(f"{registry}: {_TOO_LONG}")
+    for line in (*map(str, reading.mistakes), *(f"{warning} [warning]" for warning in warnings)):
+        click.echo(line, err=True)
+    if found is None or (strict and warnings):
         raise SystemExit(1)
-    if found is not None:
-        counts = f"{len(found.cookies)} cookies, {len(found.vendors)} vendors, {len(found.purposes)} purposes"
-        click.echo(f"{registry}: {counts}")
+    counts = f"{len(found.cookies)} cookies, {len(found.vendors)} vendors, {len(found.purposes)} purposes"
+    click.echo(f"{registry}: {counts}")
 
 
 def _longest_choice(registry: Registry) -> int:
