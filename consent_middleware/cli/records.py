@@ -23,7 +23,7 @@ from ..records.receipt import receipt
 from ..records.seals import Seal
 from ..records.store import RecordStore, open_store
 from ..records.transfer import consent_rates, export_csv, export_lines, import_records
-from ..registry_file import Registry
+from ..registry_file import read_registry
 
 _T = TypeVar("_T")
 
@@ -271,7 +271,7 @@ def purge(url: str, registry: str, retention: Period | None, *, dry_run: bool) -
     """Remove the ranges of records sealed longer ago than the retention; their seals stay."""
     now = datetime.now(UTC)
     with _opened(url) as store:
-        retention = retention or Registry.from_file(registry).records.retention
+        retention = retention or read_registry(registry).records.retention
         going = audit.due(store.seals(), retention, now)
         if not dry_run:
             with _progress("Purging", sum(entry.records for entry in going)) as advance:
