@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 INTERNAL = {"BadTokenError"}
 LOADED_ON_FIRST_USE = {
     "consent_middleware.registry_file.reading",
-    "consent_middleware.registry_file.forms",
+    "consent_middleware.registry_file.converters",
     "consent_middleware.catalogue",
     "difflib",
 }

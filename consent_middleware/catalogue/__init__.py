@@ -1,6 +1,6 @@
-"""What the library knows by itself, as data: standard purposes, presets of frameworks, well-known trackers.
+"""Data that comes with the library: standard purposes, presets of frameworks, well-known trackers.
 
-Plain tables as the TOML files hold them, in the shape of the registry file; read at start only.
+Tables of TOML files with the keys of the registry file. Files are read once, when first needed.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""`consent-middleware check`: what is wrong with a registry file."""
+"""`consent-middleware check`: prints the mistakes of a registry file."""
 
 from datetime import UTC, datetime
 
@@ -20,9 +20,9 @@ _TOO_LONG = (
 @click.argument("registry", type=click.Path(dir_okay=False), default="cookies.toml")
 @click.option("--strict", is_flag=True, help="Count warnings as mistakes.")
 def command(registry: str, *, strict: bool) -> None:
-    """Read a REGISTRY file as the middleware does at start, and say everything that is wrong with it.
+    """Read a REGISTRY file as the middleware does at start, and print all mistakes and warnings.
 
-    Ends with 1 if there are mistakes.
+    The exit status is 1 if there are mistakes.
     """
     reading = examine(registry)
     found = reading.registry
@@ -38,7 +38,7 @@ def command(registry: str, *, strict: bool) -> None:
 
 
 def _longest_choice(registry: Registry) -> int:
-    """The octets of the token that grants every purpose and refuses all under it one by one."""
+    """Octets of the longest token: all purposes granted, all their vendors and cookies refused."""
     compiled, now = compile_registry(registry), datetime.now(UTC)
     choice = Consent(
         decided_at=now,

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, field
 from .periods import THIRTEEN_MONTHS, Period
 
 LONGEST_REMEMBERED = 256
-"""Octets of a text above which nothing is remembered by it."""
+"""Octets. Longer texts, which strangers can send at will, are not used as keys of caches."""
 
 Session = Literal["session"]
 SameSite = Literal["none", "lax", "strict"]
@@ -48,7 +48,7 @@ class Basis(StrEnum):
 
 
 class LocalizedText(Struct, frozen=True):
-    """A text for visitors: pairs of language tag and wording; the tag is "" where there is one for all."""
+    """A text for visitors: pairs of language tag and wording. The tag "" is for all languages."""
 
     wordings: tuple[tuple[str, str], ...] = ()
 
@@ -58,7 +58,7 @@ class LocalizedText(Struct, frozen=True):
         return cls((("", value),) if isinstance(value, str) else tuple(value.items()))
 
     def pick(self, *languages: str) -> str:
-        """The wording in the first of `languages` that there is, else the first wording, else ""."""
+        """The wording in the first of `languages` that has one, else the first wording, else ""."""
         wordings = dict(self.wordings)
         for language in (*languages, ""):
             if language in wordings:
@@ -79,8 +79,8 @@ class Key(NamedTuple):
     singular: str = ""
 
 
-class Spelling(Enum):
-    """How a text is written in the registry file; `registry_file.syntax` has the patterns and the checks."""
+class Format(Enum):
+    """The format of a string in the registry file; `registry_file.syntax` has its pattern and check."""
 
     ID = "id"
     LANGUAGE = "language"
@@ -99,21 +99,21 @@ class Spelling(Enum):
     SET_COOKIE_HEADER = "header name"
 
 
-Id = Annotated[str, Spelling.ID]
-Language = Annotated[str, Spelling.LANGUAGE]
-Origin = Annotated[str, Spelling.ORIGIN]
-CookieName = Annotated[str, Spelling.COOKIE_NAME]
-CookieDomain = Annotated[str, Spelling.COOKIE_DOMAIN]
-CookiePath = Annotated[str, Spelling.COOKIE_PATH]
-SiteHost = Annotated[str, Spelling.SITE_HOST]
-SourceHost = Annotated[str, Spelling.SOURCE_HOST]
-ConsentCookie = Annotated[str, Spelling.CONSENT_COOKIE]
-ConsentDomain = Annotated[str, Spelling.CONSENT_DOMAIN]
-Mount = Annotated[str, Spelling.MOUNT]
-SetCookieHeader = Annotated[str, Spelling.SET_COOKIE_HEADER]
-Link = Annotated[LocalizedText, Spelling.URL]
-Lifetime = Annotated[Period, Spelling.PERIOD]
-CookieLifetime = Annotated[Period | Session, Spelling.COOKIE_PERIOD]
+Id = Annotated[str, Format.ID]
+Language = Annotated[str, Format.LANGUAGE]
+Origin = Annotated[str, Format.ORIGIN]
+CookieName = Annotated[str, Format.COOKIE_NAME]
+CookieDomain = Annotated[str, Format.COOKIE_DOMAIN]
+CookiePath = Annotated[str, Format.COOKIE_PATH]
+SiteHost = Annotated[str, Format.SITE_HOST]
+SourceHost = Annotated[str, Format.SOURCE_HOST]
+ConsentCookie = Annotated[str, Format.CONSENT_COOKIE]
+ConsentDomain = Annotated[str, Format.CONSENT_DOMAIN]
+Mount = Annotated[str, Format.MOUNT]
+SetCookieHeader = Annotated[str, Format.SET_COOKIE_HEADER]
+Link = Annotated[LocalizedText, Format.URL]
+Lifetime = Annotated[Period, Format.PERIOD]
+CookieLifetime = Annotated[Period | Session, Format.COOKIE_PERIOD]
 Version = Annotated[int, Meta(ge=1)]
 
 
@@ -282,7 +282,7 @@ class Registry(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
-    """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""
+    """Build `Registry.classify`: a few dictionary look-ups per name, independent of the number of rules."""
     exact: dict[str, CookieRule] = {}
     patterns: dict[str, dict[str, CookieRule]] = {}
     for rule in rules:
@@ -311,7 +311,7 @@ def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None
     def classify(name: str) -> CookieRule | None:
         return exact.get(name) or best_pattern(name)
 
-    # The names that a site sees are few, and a stranger can make up as many and as long ones as he likes.
+    # A site has few names, but a stranger can send any number of any length.
     remembered = lru_cache(4096)(classify)
     return lambda name: remembered(name) if len(name) <= LONGEST_REMEMBERED else classify(name)
 

@@ -1,4 +1,4 @@
-"""What must fit together across the keys of a registry file."""
+"""Checks of a registry file that involve more than one key."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, lru_cache
@@ -24,7 +24,7 @@ _LONG_POLICY = 2048
 
 
 def check(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
-    """Note everything in the file that does not fit; `raw` is what it says itself, without the catalogue."""
+    """Add all mistakes and suspicions; `raw` is the file as TOML, without what the catalogue adds."""
     _presets(file, findings)
     _lifetimes(file, raw, findings)
     _consent(file, findings)
@@ -36,7 +36,7 @@ def check(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
 
 
 def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
-    """What the file itself says in a table, empty if there is none."""
+    """The table at a path of the file, empty if there is none."""
     for key in path:
         raw = raw.get(key) if isinstance(raw, dict) else None
     return raw if isinstance(raw, dict) else {}
@@ -45,7 +45,7 @@ def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
 def _presets(file: Registry, findings: Findings) -> None:
     known = catalogue.presets()
     for number, name in enumerate(file.presets):
-        if name not in known and not findings.spoilt("presets", number):
+        if name not in known and not findings.has_mistake("presets", number):
             findings.mistake(("presets", number), f"there is no preset {name!r}", did_you_mean(name, known))
 
 
@@ -69,7 +69,7 @@ def _lifetimes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
 
 
 def _cap(file: Registry) -> Period:
-    """The cap on every cookie; where the file's own is too high, what it may be at most."""
+    """`max_lifetime`, or 13 months if it is mistakenly above that."""
     cap = file.consent.max_lifetime
     return cap if _overrun(cap, THIRTEEN_MONTHS) is Overrun.NEVER else THIRTEEN_MONTHS
 
@@ -77,7 +77,7 @@ def _cap(file: Registry) -> Period:
 def _consent(file: Registry, findings: Findings) -> None:
     consent = file.consent
     for number, host in enumerate(file.site.hosts):
-        if consent.domain and host and not covers(consent.domain, host):
+        if consent.domain and host and not domain_matches(consent.domain, host):
             message = f"{consent.domain!r} does not cover the host {host!r} of site.hosts[{number}]"
             findings.mistake(("consent", "domain"), message)
     if consent.acceptance == "continued-browsing":
@@ -85,7 +85,7 @@ def _consent(file: Registry, findings: Findings) -> None:
         findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
 
 
-def covers(domain: str, host: str) -> bool:
+def domain_matches(domain: str, host: str) -> bool:
     """Whether a cookie with this Domain attribute goes to the host (RFC 6265, section 5.1.3)."""
     domain = domain.removeprefix(".")
     return host == domain or host.endswith(f".{domain}")
@@ -99,14 +99,14 @@ def _purposes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
         if (
             id in own
             and not purpose.title
-            and not findings.spoilt(*path)
-            and not findings.spoilt(*path, "title")
+            and not findings.has_mistake(*path)
+            and not findings.has_mistake(*path, "title")
         ):
             findings.suspicion(path, "has no title", f"visitors read {id!r}")
 
 
 def _since(path: Path, since: int, file: Registry, findings: Findings) -> None:
-    if since > file.version and not findings.spoilt("version"):
+    if since > file.version and not findings.has_mistake("version"):
         message = f"{since} is above the version of the file, {file.version}"
         findings.mistake((*path, "since"), message, f"raise version to {since}")
 
@@ -116,14 +116,14 @@ def _vendors(file: Registry, findings: Findings) -> None:
     known = _known_purposes(file)
     for id, vendor in file.vendors.items():
         path = ("vendors", id)
-        if findings.spoilt(*path):
+        if findings.has_mistake(*path):
             continue
         _since(path, vendor.since, file, findings)
         _vendor_purposes(path, vendor, known, findings)
-        if not vendor.purposes and id not in used and not findings.spoilt(*path, "purposes"):
+        if not vendor.purposes and id not in used and not findings.has_mistake(*path, "purposes"):
             message = "is missing, and no cookie names this vendor"
             findings.mistake((*path, "purposes"), message, 'as in ["advertising"]')
-        if not vendor.name and not findings.spoilt(*path, "name"):
+        if not vendor.name and not findings.has_mistake(*path, "name"):
             findings.suspicion(path, "has no name", f"visitors read {id!r}")
 
 
@@ -155,7 +155,7 @@ def _distinct(hosts: Iterable[str]) -> Iterable[HostPattern]:
 
 
 def _known_purposes(file: Registry) -> list[str]:
-    """The ids that may be used: the site's own and the standard ones."""
+    """The ids of declared and standard purposes."""
     return list(dict.fromkeys([*file.purposes, *catalogue.purposes()]))
 
 
@@ -171,7 +171,7 @@ def _cookies(file: Registry, findings: Findings) -> None:
             message, hint = f"unknown vendor {cookie.vendor!r}", did_you_mean(cookie.vendor, file.vendors)
             findings.mistake((*path, "vendor"), message, hint)
         _cookie_lifetime(path, cookie.lifetime, cap, findings)
-        _places(path, cookie, file.site.hosts, findings)
+        _domains_and_paths(path, cookie, file.site.hosts, findings)
     _trackers(file, findings)
 
 
@@ -192,10 +192,15 @@ def _names(file: Registry, findings: Findings) -> None:
 
 def consent_cookie_names(configured: str) -> set[str]:
     """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = configured
-    for prefix in _PREFIXES:
-        plain = plain.removeprefix(prefix)
+    plain = _over_http(configured)
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
+
+
+def _over_http(configured: str) -> str:
+    """The name of the consent cookie over http."""
+    for prefix in _PREFIXES:
+        configured = configured.removeprefix(prefix)
+    return configured
 
 
 def _cookie_lifetime(path: Path, lifetime: Period | Session | None, cap: Period, findings: Findings) -> None:
@@ -210,16 +215,16 @@ def _cookie_lifetime(path: Path, lifetime: Period | Session | None, cap: Period,
             findings.suspicion((*path, "lifetime"), message, f'did you mean "{cap}"?')
 
 
-def _places(path: Path, rule: CookieRule, hosts: Sequence[str], findings: Findings) -> None:
+def _domains_and_paths(path: Path, rule: CookieRule, hosts: Sequence[str], findings: Findings) -> None:
     if rule.name.lower().startswith("__host-"):
-        _bound_places(path, rule, findings)
+        _host_prefix_demands(path, rule, findings)
     elif hosts and "" not in hosts:
         for number, domain in enumerate(rule.domains):
-            if domain and not any(covers(domain, host) for host in hosts):
+            if domain and not any(domain_matches(domain, host) for host in hosts):
                 findings.suspicion((*path, "domain", number), f"{domain!r} covers none of site.hosts")
 
 
-def _bound_places(path: Path, rule: CookieRule, findings: Findings) -> None:
+def _host_prefix_demands(path: Path, rule: CookieRule, findings: Findings) -> None:
     """Browsers refuse a `__Host-` cookie with a domain or another path (RFC 6265bis, section 4.1.3.2)."""
     for number in range(len(rule.domains)):
         message = f"a cookie named {rule.name!r} has no domain"
@@ -241,14 +246,14 @@ def _trackers(file: Registry, findings: Findings) -> None:
 
 
 def _tracker(name: str) -> catalogue.Table | None:
-    """The well-known tracker that a rule lets pass, if any: by its name, or by a pattern around it."""
+    """The well-known tracker whose cookies a rule with this name covers, None if there is none."""
     classify, by_name = _known_trackers()
-    # Read as a name, a pattern is found within a wider pattern.
+    # Classified as if it were a name, a pattern matches a wider pattern.
     match = classify(name)
     if match:
         return by_name[match.name]
-    # A lone star is suspected already.
-    within = (known for known in by_name if "*" in name and name != "*" and embraces(name, known))
+    # A rule "*" has its own warning.
+    within = (known for known in by_name if "*" in name and name != "*" and subsumes(name, known))
     return next((by_name[known] for known in within), None)
 
 
@@ -258,8 +263,8 @@ def _known_trackers() -> tuple[Callable[[str], CookieRule | None], dict[str, cat
     return classifier(CookieRule(name=name, purpose="") for name in by_name), by_name
 
 
-def embraces(pattern: str, other: str) -> bool:
-    """Whether a pattern takes in every name that the other name or pattern stands for."""
+def subsumes(pattern: str, other: str) -> bool:
+    """Whether a pattern matches every name that the other name or pattern matches."""
     prefix, _, suffix = pattern.partition("*")
     start, star, end = other.partition("*")
     if star:
@@ -268,7 +273,7 @@ def embraces(pattern: str, other: str) -> bool:
 
 
 def _languages(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
-    if findings.spoilt("site", "languages"):
+    if findings.has_mistake("site", "languages"):
         return
     tables = [
         ("site",),

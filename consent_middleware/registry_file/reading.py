@@ -14,22 +14,22 @@ from consent_middleware.core.registry import Basis, CookieRule, LocalizedText, P
 from consent_middleware.errors import Mistake, RegistryError, RegistryWarning
 
 from .checks import check, table_at
+from .converters import FILE, Converter, converter_for
 from .findings import Findings, syntax_mistake
-from .forms import FILE, Form, form_of
 from .registry import Registry
 
-_RULE, _PURPOSE = form_of(CookieRule), form_of(Purpose)
+_RULE, _PURPOSE = converter_for(CookieRule), converter_for(Purpose)
 
 
 class Reading(NamedTuple):
-    """All that reading a file tells: a registry if there are no mistakes, and the findings."""
+    """The result of reading a file: the registry, None if there are mistakes, and all findings."""
 
     registry: Registry | None
     mistakes: tuple[Mistake, ...] = ()
     suspicions: tuple[Mistake, ...] = ()
 
 
-def delivered(reading: Reading) -> Registry:
+def registry_or_error(reading: Reading) -> Registry:
     """The registry of a reading, its suspicions warned of; RegistryError if there are mistakes."""
     if reading.registry is None:
         raise RegistryError(reading.mistakes)
@@ -39,7 +39,7 @@ def delivered(reading: Reading) -> Registry:
 
 
 def examine(path: str | os.PathLike[str]) -> Reading:
-    """What there is to say about a registry file, without raising or warning."""
+    """Read a registry file and return all findings, without raising or warning."""
     file = os.fspath(path)
     try:
         octets = Path(path).read_bytes()
@@ -53,20 +53,20 @@ def examine(path: str | os.PathLike[str]) -> Reading:
 
 
 def examine_text(text: str, file: str = "<text>") -> Reading:
-    """The same for a text; `file` is what messages call it."""
+    """Read a registry from a text; `file` is the name that messages give it."""
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         return Reading(None, (syntax_mistake(file, text, error),))
     findings = Findings(file, text)
-    written = _with_standard_purposes(FILE.read(_with_standard_keys(raw), (), findings), raw)
+    written = _with_standard_purposes(FILE.convert(_with_standard_keys(raw), (), findings), raw)
     check(written, raw, findings)
-    registry = None if findings.mistakes else _completed(written)
+    registry = None if findings.mistakes else _with_derived_values(written)
     return Reading(registry, findings.mistakes, findings.suspicions)
 
 
 def _with_standard_keys(raw: dict[str, Any]) -> dict[str, Any]:
-    """The file with what it leaves to the standard purpose of the same id."""
+    """The file's tables; the keys that a purpose leaves out are those of the standard purpose with its id."""
     standard = catalogue.purposes()
     purposes = {
         id: {**standard.get(id, {}), **own} if isinstance(own, dict) else own
@@ -76,19 +76,20 @@ def _with_standard_keys(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_standard_purposes(written: Registry, raw: dict[str, Any]) -> Registry:
-    """The registry with the standard purposes that it uses without naming them; with all if it names none."""
+    """Add the standard purposes that are used but not declared; all of them if the file declares none."""
     used = {rule.purpose for rule in (*written.cookies, *_preset_rules(written))}
     used.update(purpose for vendor in written.vendors.values() for purpose in vendor.purposes)
     missing = catalogue.purposes().keys() - written.purposes.keys()
     wanted = missing & used if "purposes" in raw else missing
-    added = {id: _shipped(_PURPOSE, table, id) for id, table in catalogue.purposes().items() if id in wanted}
-    # What is always on comes first on the pages.
+    standard = catalogue.purposes().items()
+    added = {id: _from_catalogue(_PURPOSE, table, id) for id, table in standard if id in wanted}
+    # Pages list essential purposes first.
     first = {id: purpose for id, purpose in added.items() if purpose.basis is Basis.ESSENTIAL}
     return replace(written, purposes={**first, **written.purposes, **added})
 
 
 def _preset_rules(written: Registry) -> list[CookieRule]:
-    """The rules that presets bring; the file's own come before them, and of two presets the first."""
+    """The rules of the presets, without names that the file itself, or an earlier preset, declares."""
     known = catalogue.presets()
     taken = {rule.name for rule in written.cookies}
     rules = []
@@ -96,17 +97,17 @@ def _preset_rules(written: Registry) -> list[CookieRule]:
         for entry in known.get(preset, ()):
             if entry["name"] not in taken:
                 taken.add(entry["name"])
-                rules.append(replace(_shipped(_RULE, entry), preset=preset))
+                rules.append(replace(_from_catalogue(_RULE, entry), preset=preset))
     return rules
 
 
-def _shipped(form: Form, entry: catalogue.Table, id: str = "") -> Any:
-    """An entry of the catalogue, which has no mistakes."""
-    return form.read(entry, (id,), Findings("catalogue", ""))
+def _from_catalogue(converter: Converter, entry: catalogue.Table, id: str = "") -> Any:
+    """Convert an entry of the catalogue, which tests keep free of mistakes."""
+    return converter.convert(entry, (id,), Findings("catalogue", ""))
 
 
-def _completed(written: Registry) -> Registry:
-    """The registry with what follows from what is written, where the file itself says nothing."""
+def _with_derived_values(written: Registry) -> Registry:
+    """Fill in what the file leaves out and what follows from its other keys."""
     site, cap = written.site, written.consent.max_lifetime
     return replace(
         written,
@@ -120,13 +121,13 @@ def _completed(written: Registry) -> Registry:
             id: replace(purpose, title=purpose.title or LocalizedText.of(id))
             for id, purpose in written.purposes.items()
         },
-        vendors=_completed_vendors(written),
+        vendors=_vendors_with_derived_values(written),
         # The site cannot be asked to write its cap into a preset.
         cookies=(*written.cookies, *(_capped(rule, cap) for rule in _preset_rules(written))),
     )
 
 
-def _completed_vendors(written: Registry) -> dict[str, Vendor]:
+def _vendors_with_derived_values(written: Registry) -> dict[str, Vendor]:
     purposes: dict[str | None, dict[str, None]] = {}
     for rule in written.cookies:
         purposes.setdefault(rule.vendor, {})[rule.purpose] = None

@@ -14,16 +14,16 @@ class Registry(core.Registry, frozen=True, kw_only=True, dict=True):
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "Registry":
         """Read a registry file (TOML 1.0, UTF-8)."""
-        from .reading import delivered, examine  # noqa: PLC0415 - imported on first use
+        from .reading import examine, registry_or_error  # noqa: PLC0415 - imported on first use
 
-        return delivered(examine(path))
+        return registry_or_error(examine(path))
 
     @classmethod
     def from_text(cls, text: str) -> "Registry":
         """Read what would stand in a registry file."""
-        from .reading import delivered, examine_text  # noqa: PLC0415 - imported on first use
+        from .reading import examine_text, registry_or_error  # noqa: PLC0415 - imported on first use
 
-        return delivered(examine_text(text))
+        return registry_or_error(examine_text(text))
 
 
 read_registry = Registry.from_file

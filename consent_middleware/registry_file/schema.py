@@ -2,7 +2,7 @@
 
 from consent_middleware import catalogue
 
-from .forms import FILE, Schema
+from .converters import FILE, Schema
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -1,7 +1,7 @@
-"""How single values are written: names, hosts, periods, addresses.
+"""The formats of single values: names, hosts, periods, addresses.
 
-Each check takes a value and returns what is wrong with it, or None. The patterns are those of the JSON
-Schema too, so they keep to what ECMAScript and Python read alike.
+Each check takes a value and returns what is wrong with it, or None. The patterns are also in the JSON
+Schema, so they use only what ECMAScript and Python have in common.
 """
 
 import difflib
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consent_middleware.core.periods import Period
-from consent_middleware.core.registry import Session, Spelling
+from consent_middleware.core.registry import Format, Session
 
 from .findings import Problem
 
@@ -47,7 +47,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def fits(pattern: str, value: str) -> bool:
-    """Whether the whole value is written as the pattern says."""
+    """Whether the pattern matches the whole value."""
     return re.fullmatch(pattern, value) is not None
 
 
@@ -200,37 +200,37 @@ def set_cookie_header(value: str) -> Problem | None:
 
 @lru_cache(4096)
 def parsed_period(text: str) -> Period:
-    """The period of a text that has been checked; few texts are used for many cookies."""
+    """The period of a checked string; cached, because many cookies have the same few lifetimes."""
     return Period.parse(text)
 
 
 def cookie_lifetime(text: str) -> Period | Session:
-    """The lifetime of a cookie, of a text that has been checked."""
+    """The lifetime of a cookie, from a checked string."""
     return "session" if text == "session" else parsed_period(text)
 
 
-class Written(NamedTuple):
-    """How one kind of text is written, how that is checked, and what value it becomes."""
+class StringFormat(NamedTuple):
+    """One format: its pattern, its check, and the function that makes the value of a checked string."""
 
     pattern: str
     check: Check
     make: Callable[[str], Any] = str
 
 
-SPELLINGS = {
-    Spelling.ID: Written(ID, id),
-    Spelling.LANGUAGE: Written(LANGUAGE, language),
-    Spelling.URL: Written(URL, url),
-    Spelling.ORIGIN: Written(ORIGIN, origin),
-    Spelling.PERIOD: Written(PERIOD, period, parsed_period),
-    Spelling.COOKIE_PERIOD: Written(COOKIE_PERIOD, cookie_period, cookie_lifetime),
-    Spelling.COOKIE_NAME: Written(COOKIE_NAME, cookie_name),
-    Spelling.COOKIE_DOMAIN: Written(COOKIE_DOMAIN, cookie_domain),
-    Spelling.COOKIE_PATH: Written(COOKIE_PATH, cookie_path),
-    Spelling.SITE_HOST: Written(SITE_HOST, site_host),
-    Spelling.SOURCE_HOST: Written(SOURCE_HOST, source_host),
-    Spelling.CONSENT_COOKIE: Written(CONSENT_COOKIE, consent_cookie),
-    Spelling.CONSENT_DOMAIN: Written(CONSENT_DOMAIN, consent_domain),
-    Spelling.MOUNT: Written(MOUNT, mount),
-    Spelling.SET_COOKIE_HEADER: Written(SET_COOKIE_HEADER, set_cookie_header),
+FORMATS = {
+    Format.ID: StringFormat(ID, id),
+    Format.LANGUAGE: StringFormat(LANGUAGE, language),
+    Format.URL: StringFormat(URL, url),
+    Format.ORIGIN: StringFormat(ORIGIN, origin),
+    Format.PERIOD: StringFormat(PERIOD, period, parsed_period),
+    Format.COOKIE_PERIOD: StringFormat(COOKIE_PERIOD, cookie_period, cookie_lifetime),
+    Format.COOKIE_NAME: StringFormat(COOKIE_NAME, cookie_name),
+    Format.COOKIE_DOMAIN: StringFormat(COOKIE_DOMAIN, cookie_domain),
+    Format.COOKIE_PATH: StringFormat(COOKIE_PATH, cookie_path),
+    Format.SITE_HOST: StringFormat(SITE_HOST, site_host),
+    Format.SOURCE_HOST: StringFormat(SOURCE_HOST, source_host),
+    Format.CONSENT_COOKIE: StringFormat(CONSENT_COOKIE, consent_cookie),
+    Format.CONSENT_DOMAIN: StringFormat(CONSENT_DOMAIN, consent_domain),
+    Format.MOUNT: StringFormat(MOUNT, mount),
+    Format.SET_COOKIE_HEADER: StringFormat(SET_COOKIE_HEADER, set_cookie_header),
 }

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from consent_middleware.core import registry as core
 from consent_middleware.core.periods import Period
 from consent_middleware.registry_file import Registry
-from consent_middleware.registry_file.forms import FILE, form_of
+from consent_middleware.registry_file.converters import FILE, converter_for
 from consent_middleware.registry_file.reading import examine_text
 from consent_middleware.registry_file.schema import json_schema
 from consent_middleware.registry_file.syntax import COOKIE_PERIOD, fits
@@ -38,7 +38,7 @@ VALUES = st.recursive(
 
 def table(kind):
     """Some of a table's keys with any values, and at times a key that it does not have."""
-    known = st.sampled_from(list(form_of(kind).keys))
+    known = st.sampled_from(list(converter_for(kind).keys))
     return st.dictionaries(st.one_of(known, known, known, KEYS), VALUES, max_size=4)
 
 

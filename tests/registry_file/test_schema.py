@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from consent_middleware import catalogue
-from consent_middleware.registry_file.forms import FILE
+from consent_middleware.registry_file.converters import FILE
 from consent_middleware.registry_file.positions import dotted
 from consent_middleware.registry_file.reading import examine
 from consent_middleware.registry_file.schema import json_schema

@@ -1,7 +1,7 @@
-"""How the values of a registry file are written: a form for each type that `core.registry` declares.
+"""From TOML values to the types of `core.registry`: one converter for each type that is used there.
 
-A form reads what `tomllib` yields, key by key, so that every mistake is seen, and describes itself in JSON
-Schema for editors.
+A converter is given what `tomllib` yields and converts it key by key, so that all mistakes are found at once.
+It also has the JSON Schema of what it accepts, for editors.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,15 +15,15 @@ from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import FieldInfo, fields
 
 from consent_middleware.core.periods import Period
-from consent_middleware.core.registry import Key, LocalizedText, Spelling
+from consent_middleware.core.registry import Format, Key, LocalizedText
 
 from .findings import Findings, nearest
 from .positions import Path
 from .registry import Registry
-from .syntax import SPELLINGS
+from .syntax import FORMATS
 
 BAD: Any = object()
-"""Stands for a mistaken value; the mistake has been noted."""
+"""Returned in place of a value with a mistake, which has been added to the findings."""
 
 Schema = dict[str, Any]
 
@@ -41,42 +41,45 @@ _KINDS: dict[type, str] = {
 _DATES = (date, datetime, time)
 
 
-class Form(Protocol):
-    """How the values of one type are written."""
+class Converter(Protocol):
+    """Converts the values of one type, and describes them."""
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
-        """Make the value of what the file holds, or note what is wrong and return BAD."""
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
+        """The value of `raw`, which is at `path`; BAD after a mistake was added to `findings`."""
 
     def schema(self) -> Schema:
-        """The JSON Schema of what the file may hold."""
+        """The JSON Schema of the values that are accepted."""
 
 
-def form_of(kind: Any) -> Form:
-    """The form of a type that `core.registry` uses."""
+def converter_for(kind: Any) -> Converter:
+    """The converter for a type annotation of `core.registry`."""
     kind, marks = _unwrapped(kind)
     if kind is LocalizedText:
-        return _Text(marks.get(Spelling))
-    if Spelling in marks:
-        return _Spelled(marks[Spelling])
+        return _LocalizedText(marks.get(Format))
+    if Format in marks:
+        return _FormattedString(marks[Format])
     if isinstance(kind, type) and issubclass(kind, Struct):
         return Table(kind)
-    return _form_of_plain(kind, marks)
+    return _converter_for_plain(kind, marks)
 
 
-def _form_of_plain(kind: Any, marks: dict[type, Any]) -> Form:
+def _converter_for_plain(kind: Any, marks: dict[type, Any]) -> Converter:
     origin, args, bound = get_origin(kind), get_args(kind), marks.get(Meta)
     if origin is tuple:
         one_alone = Key in marks and marks[Key].singular != ""
         return _Array(args[0], one_alone=one_alone, never_empty=bound is not None)
     if origin is Mapping:
-        return _Keyed(Spelling.ID, form_of(args[1]))
+        return _Mapping(Format.ID, converter_for(args[1]))
     if origin is Literal:
-        return _Words(args)
-    return _Words(tuple(kind), kind) if isinstance(kind, EnumType) else _Scalar(kind, bound)
+        return _OneOf(args)
+    return _OneOf(tuple(kind), kind) if isinstance(kind, EnumType) else _Scalar(kind, bound)
 
 
 def _unwrapped(kind: Any) -> tuple[Any, dict[type, Any]]:
-    """A type without its marks, and these. TOML has no null: a key whose value may be None is left out."""
+    """A type without `Annotated` and `| None`, and the annotations by their type.
+
+    TOML has no null: a key whose value may be None is left out.
+    """
     marks: dict[type, Any] = {}
     while True:
         args = [arg for arg in get_args(kind) if arg is not NoneType]
@@ -88,32 +91,32 @@ def _unwrapped(kind: Any) -> tuple[Any, dict[type, Any]]:
 
 
 class _Scalar:
-    """A number, a truth value, a date, or any string."""
+    """An integer, a boolean, a date, or a string of any form."""
 
     def __init__(self, kind: type, bound: Meta | None = None) -> None:
         self._kind = kind
-        self._least = bound.ge if bound else None
-        self._written = Annotated[kind, bound] if bound else kind
+        self._minimum = bound.ge if bound else None
+        self._bounded = Annotated[kind, bound] if bound else kind
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         try:
-            return msgspec.convert(raw, self._written, builtin_types=_DATES)
+            return msgspec.convert(raw, self._bounded, builtin_types=_DATES)
         except msgspec.ValidationError:
             if type(raw) is not self._kind:
                 return _mismatch((self._kind,), raw, path, findings)
-            return _bad(findings, path, f"must be {self._least} or more, not {raw}")
+            return _bad(findings, path, f"must be {self._minimum} or more, not {raw}")
 
     def schema(self) -> Schema:
-        return msgspec.json.schema(self._written)
+        return msgspec.json.schema(self._bounded)
 
 
-class _Words:
-    """One of a few words."""
+class _OneOf:
+    """A string out of a fixed set: a `Literal` or an enum of strings."""
 
     def __init__(self, words: tuple[str, ...], make: Callable[[str], Any] = str) -> None:
         self._words, self._make = tuple(map(str, words)), make
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         if type(raw) is not str:
             return _mismatch((str,), raw, path, findings)
         if raw in self._words:
@@ -125,13 +128,13 @@ class _Words:
         return {"enum": list(self._words)}
 
 
-class _Spelled:
-    """A string that is written in a certain way."""
+class _FormattedString:
+    """A string of one of the formats in `syntax`."""
 
-    def __init__(self, spelling: Spelling) -> None:
-        self.pattern, self._check, self._make = SPELLINGS[spelling]
+    def __init__(self, format: Format) -> None:
+        self.pattern, self._check, self._make = FORMATS[format]
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         if type(raw) is not str:
             return _mismatch((str,), raw, path, findings)
         problem = self._check(raw)
@@ -142,23 +145,26 @@ class _Spelled:
 
 
 class _Array:
-    """Several values of one kind. A mistaken one counts as empty, so that the others keep their numbers."""
+    """A tuple of values of one type. A mistaken entry becomes empty, so that the others keep their index.
+
+    With `one_alone` a string stands for an array with this one entry.
+    """
 
     def __init__(self, kind: Any, *, one_alone: bool, never_empty: bool) -> None:
-        self._entry, (plain, marks) = form_of(kind), _unwrapped(kind)
+        self._entry, (plain, marks) = converter_for(kind), _unwrapped(kind)
         self._empty = LocalizedText() if plain is LocalizedText else ""
         self._kinds = (str, list) if one_alone else (list,)
-        self._needed = marks[Spelling].value if never_empty else ""
+        self._needed = marks[Format].value if never_empty else ""
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         if type(raw) not in self._kinds:
             return _mismatch(self._kinds, raw, path, findings)
         if type(raw) is str:
-            value = self._entry.read(raw, path, findings)
+            value = self._entry.convert(raw, path, findings)
             return value if value is BAD else (value,)
         if self._needed and not raw:
             return _bad(findings, path, f"needs at least one {self._needed}")
-        values = (self._entry.read(item, (*path, number), findings) for number, item in enumerate(raw))
+        values = (self._entry.convert(item, (*path, number), findings) for number, item in enumerate(raw))
         return tuple(self._empty if value is BAD else value for value in values)
 
     def schema(self) -> Schema:
@@ -167,19 +173,19 @@ class _Array:
         return {"anyOf": [entry, several]} if str in self._kinds else several
 
 
-class _Keyed:
-    """A table whose keys the site makes up: ids, or languages."""
+class _Mapping:
+    """A table whose keys are ids or languages."""
 
-    def __init__(self, key: Spelling, entry: Form) -> None:
-        self._key, self._entry = _Spelled(key), entry
+    def __init__(self, key: Format, entry: Converter) -> None:
+        self._key, self._entry = _FormattedString(key), entry
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         if type(raw) is not dict:
             return _mismatch((dict,), raw, path, findings)
         values = {}
         for name, item in raw.items():
-            self._key.read(name, (*path, name), findings)
-            value = self._entry.read(item, (*path, name), findings)
+            self._key.convert(name, (*path, name), findings)
+            value = self._entry.convert(item, (*path, name), findings)
             values[name] = "" if value is BAD else value
         return values
 
@@ -188,19 +194,19 @@ class _Keyed:
         return {"type": "object", "propertyNames": names, "additionalProperties": self._entry.schema()}
 
 
-class _Text:
+class _LocalizedText:
     """A text for visitors: a string, or a table from language to string."""
 
-    def __init__(self, spelling: Spelling | None) -> None:
-        self._wording: Form = _Spelled(spelling) if spelling else _Scalar(str)
-        self._wordings = _Keyed(Spelling.LANGUAGE, self._wording)
+    def __init__(self, format: Format | None) -> None:
+        self._wording: Converter = _FormattedString(format) if format else _Scalar(str)
+        self._wordings = _Mapping(Format.LANGUAGE, self._wording)
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
         if type(raw) not in {str, dict}:
             return _mismatch((str, dict), raw, path, findings)
         if raw == {}:
             return _bad(findings, path, "needs at least one language")
-        value = (self._wordings if type(raw) is dict else self._wording).read(raw, path, findings)
+        value = (self._wordings if type(raw) is dict else self._wording).convert(raw, path, findings)
         return value if value is BAD else LocalizedText.of(value) if value else LocalizedText()
 
     def schema(self) -> Schema:
@@ -208,7 +214,7 @@ class _Text:
 
 
 class Table:
-    """A table with the keys that a class of `core.registry` declares."""
+    """A table whose keys are the fields of a class in `core.registry` that have a `Key`."""
 
     def __init__(self, table: type[Struct]) -> None:
         self._table = table
@@ -217,13 +223,16 @@ class Table:
             _, marks = _unwrapped(field.type)
             if Key in marks:
                 name = marks[Key].singular or field.name
-                self.keys[name] = _TableKey(field, marks[Key], form_of(field.type))
+                self.keys[name] = _TableKey(field, marks[Key], converter_for(field.type))
         self._required = [name for name, key in self.keys.items() if key.field.required]
         # The id of a purpose or vendor is the name of its table.
         self._named = "id" in table.__struct_fields__ and "id" not in self.keys
 
-    def read(self, raw: Any, path: Path, findings: Findings) -> Any:
-        """What the table says; what is mistaken stays at its default, what is missing is an empty text."""
+    def convert(self, raw: Any, path: Path, findings: Findings) -> Any:
+        """An instance of the class, with defaults for mistaken values, and "" for missing required ones.
+
+        Never BAD: the other keys are checked all the same.
+        """
         values: dict[str, Any] = {self.keys[name].field.name: "" for name in self._required}
         values |= {"id": path[-1]} if self._named else {}
         if type(raw) is not dict:
@@ -234,7 +243,7 @@ class Table:
                 findings.mistake((*path, name), "unknown key", _likely_key(name, list(self.keys)))
                 continue
             key = self.keys[name]
-            value = key.form.read(item, (*path, name), findings)
+            value = key.converter.convert(item, (*path, name), findings)
             if value is not BAD:
                 values[key.field.name] = value
         for name in self._required:
@@ -256,13 +265,13 @@ class Table:
 class _TableKey(NamedTuple):
     field: FieldInfo
     key: Key
-    form: Form
+    converter: Converter
 
     def schema(self) -> Schema:
-        said = {"description": self.key.description} if self.key.description else {}
+        description = {"description": self.key.description} if self.key.description else {}
         default = _as_written(self.field.default)
-        given = {} if default in (None, NODEFAULT) or isinstance(self.form, Table) else {"default": default}
-        return {**said, **self.form.schema(), **given}
+        has_default = default not in (None, NODEFAULT) and not isinstance(self.converter, Table)
+        return {**description, **self.converter.schema(), **({"default": default} if has_default else {})}
 
 
 def _as_written(value: Any) -> Any:
@@ -310,11 +319,11 @@ def _likely_key(key: str, keys: list[str]) -> str:
 
 
 def _homes() -> Iterator[tuple[str, Mapping[str, _TableKey]]]:
-    """Where keys belong: a key below the wrong header is the mistake that TOML invites most."""
+    """Headers and their keys. A key below the wrong header is the most frequent mistake in TOML files."""
     yield "the top of the file, before the first [table]", FILE.keys
-    yield from (
-        (f"[{name}]", key.form.keys) for name, key in FILE.keys.items() if isinstance(key.form, Table)
-    )
+    for name, key in FILE.keys.items():
+        if isinstance(key.converter, Table):
+            yield f"[{name}]", key.converter.keys
 
 
 FILE = Table(Registry)
