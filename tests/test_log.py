@@ -172,7 +172,7 @@ def test_nothing_long_is_remembered(exchanges, make_policy, visitors):
     finally:
         tracemalloc.stop()
     assert sum(remembered) < 40_000
-    assert all(len(seen.path) <= 256 for seen in policy.inventory.undeclared())
+    assert all(len(seen.path) <= 256 for seen in policy.observations.undeclared())
 
 
 @pytest.fixture
@@ -262,4 +262,4 @@ def test_what_a_report_says_is_cut(exchanges, make_policy, registry_text, lines)
     )
     told = lines()
     assert all(len(line) < 700 and SECRET not in line for line in told)
-    assert all(len(seen.host) <= 256 for seen in policy.inventory.loaded())
+    assert all(len(seen.host) <= 256 for seen in policy.observations.loaded())

@@ -138,7 +138,7 @@ def test_hands_off_what_may_be_cross_site(exchanges, fresh, visitors, fields, co
     sent = f"_ga=1; promo=2; stats=3; {visitors[cookie]}" if cookie else "_ga=1; promo=2; stats=3"
     answer = exchanges.run(cookie=sent, fields=fields, policy=fresh)
     assert bool(deletions(answer)) is ends
-    assert bool(fresh.inventory.undeclared()) is ends
+    assert bool(fresh.observations.undeclared()) is ends
     assert "_ga" not in answer.seen["cookie"]
     assert bool(own(answer)) is (ends and not cookie)
 
@@ -326,7 +326,7 @@ def test_undeclared_cookies_are_counted(exchanges, fresh, visitors, caplog):
         answer = exchanges.run(cookie=cookie, policy=fresh, path=path)
         assert answer.seen["cookie"].startswith("promo")
         assert not deletions(answer)
-    (seen,) = fresh.inventory.undeclared()
+    (seen,) = fresh.observations.undeclared()
     assert (seen.name, seen.count, seen.path, seen.first) == ("promo", 2, "/first", NOW)
     assert caplog.text.count("undeclared cookie 'promo'") == 1
     assert "SECRET" not in caplog.text
@@ -336,10 +336,10 @@ def test_the_inventory_is_bounded(make_policy):
     """Strangers can make up names without end."""
     policy = make_policy()
     for number in range(1100):
-        policy.inventory.note_undeclared((f"x{number}" * 200,), "/", NOW)
-    assert len(policy.inventory.undeclared()) == 1000
-    assert policy.inventory.overlooked == 100
-    assert max(len(seen.name) for seen in policy.inventory.undeclared()) == 100
+        policy.observations.note_undeclared((f"x{number}" * 200,), "/", NOW)
+    assert len(policy.observations.undeclared()) == 1000
+    assert policy.observations.overlooked == 100
+    assert max(len(seen.name) for seen in policy.observations.undeclared()) == 100
 
 
 def test_undeclared_request_expire(exchanges, make_policy, registry_text, visitors):
@@ -604,7 +604,7 @@ def test_cookies_that_nobody_sets_are_reported(exchanges, make_policy, visitors,
     for hours in (0, 23, 36, 37):
         moment[0] = NOW + timedelta(hours=hours)
         exchanges.run_lines("remember=1", cookie=f"session=1; remember=2; {visitors['all']}", policy=policy)
-    assert policy.inventory.unset() == ["session"]
+    assert policy.observations.unset() == ["session"]
     assert caplog.text.count("the app set none") == 1
 
 

@@ -47,6 +47,7 @@ class _Payload(msgspec.Struct, omit_defaults=True):
     m: int | None = None
     g: bool = False
     a: bool = True
+    d: bool = False
 
 
 _encoder = msgspec.json.Encoder()
@@ -109,6 +110,7 @@ class TokenSigner:
             m=None if consent.measured_since is None else _micros(consent.measured_since),
             g=consent.gpc,
             a=consent.asked,
+            d=consent.dnt,
         )
         return self._sealer.seal(_encoder.encode(payload))
 
@@ -139,4 +141,5 @@ def _consent(payload: _Payload) -> Consent:
         measured_since=None if payload.m is None else _EPOCH + payload.m * _MICROSECOND,
         gpc=payload.g,
         asked=payload.a,
+        dnt=payload.d,
     )
