@@ -1,6 +1,5 @@
 """Collects the mistakes and suspicions of one registry file, with the lines where they are."""
 
-import difflib
 import re
 from collections.abc import Collection
 from functools import cached_property
@@ -88,6 +87,8 @@ def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """A hint with the most similar known word, "" if none is similar."""
+    import difflib  # noqa: PLC0415 - imported on first use
+
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f"did you mean {by_lower[near[0]]!r}?" if near else ""

@@ -4,7 +4,6 @@
 """
 
 import re
-import tomllib
 
 Path = tuple[str | int, ...]
 """The keys that lead to a value, with the numbers of array entries, from 0."""
@@ -143,4 +142,8 @@ class _Scanner:
 def _unquoted(part: str) -> str:
     if part[:1] == "'":
         return part[1:-1]
-    return str(tomllib.loads(f"key = {part}")["key"]) if part[:1] == '"' else part
+    if part[:1] != '"':
+        return part
+    import tomllib  # noqa: PLC0415 - imported on first use, by what only wants `findings.nearest`
+
+    return str(tomllib.loads(f"key = {part}")["key"])
