@@ -12,15 +12,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from jinja2 import Environment
 
 REFERENCE = "en"
@@ -153,11 +152,13 @@ def _under(folder: str, tree: Files) -> Iterator[tuple[str, str]]:
 
 @cache
 def _package_files() -> dict[str, str]:
+    from importlib.resources import files  # noqa: PLC0415 - imported on first use: it loads shutil and tempfile
+
     # By the package's root: importing `pages` would load Werkzeug.
     return dict(_walk(files(__package__).joinpath("pages")))
 
 
-def _walk(root: Traversable) -> Iterator[tuple[str, str]]:
+def _walk(root: "Traversable") -> Iterator[tuple[str, str]]:
     for folder in _PLACES:
         for entry in root.joinpath(folder).iterdir():
             if entry.is_file():
@@ -167,6 +168,8 @@ def _walk(root: Traversable) -> Iterator[tuple[str, str]]:
 def _own_files(directory: str | os.PathLike[str] | None) -> dict[str, str]:
     if directory is None:
         return {}
+    from pathlib import Path  # noqa: PLC0415 - imported on first use
+
     root = Path(directory)
     if not root.is_dir():
         raise ConfigurationError(f"{directory}: there is no such directory for the site's own pages")
