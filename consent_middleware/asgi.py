@@ -56,10 +56,8 @@ class ConsentMiddleware:
             # Whatever its type: trailers, interim answers, and what servers think of next.
             if message["type"] in _STARTS or "headers" in message or "links" in message:
                 if exchange.is_unsettled:
-                    return _settle(exchange, send_judged, message)
-                message = _judged(message, exchange)
-                if message.get("links") == []:
-                    return _nothing()
+                    return _settle(message, exchange, send)
+                return _send_judged(message, exchange, send)
             return send(message)
 
         if request.method and engine.is_page(request.path):
@@ -71,28 +69,30 @@ class ConsentMiddleware:
             exchange.finish()
 
 
-async def _settle(exchange: Exchange, send: Send, message: Message) -> None:
+async def _settle(message: Message, exchange: Exchange, send: Send) -> None:
     """Store the records of the app's choices, which takes time, and then send a message."""
     await asyncio.to_thread(exchange.settle)
-    await send(message)
+    await _send_judged(message, exchange, send)
 
 
 async def _nothing() -> None:
     """What is sent where nothing is left."""
 
 
-def _judged(message: Message, exchange: Exchange) -> Message:
-    """The message with the header fields that may leave: a copy, for the app may hold a constant."""
+def _send_judged(message: Message, exchange: Exchange, send: Send) -> Sent:
+    """Send a message with the header fields that may leave: a copy, for the app may hold a constant."""
     judged = {**message}
     if "links" in message:
         judged["links"] = _judged_links(message["links"], exchange)
+        if not judged["links"]:
+            return _nothing()
     if message["type"] in _STARTS:
         judged["headers"] = exchange.outgoing(message.get("status", 101), message.get("headers"), octets=True)
     elif "headers" in message:
         judged["headers"] = exchange.trailing(message["headers"], octets=True)
     if message.get("subprotocol") is not None:
         judged["subprotocol"] = exchange.subprotocol(message["subprotocol"])
-    return judged
+    return send(judged)
 
 
 def _judged_links(links: Iterable[Any] | None, exchange: Exchange) -> list[Any]:

@@ -94,6 +94,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "__weakref__",
         "_came_with",
         "_cookies",
         "_is_known",

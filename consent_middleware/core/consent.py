@@ -69,11 +69,15 @@ class Consent:
     def __post_init__(self) -> None:
         for name in _LISTS:
             given = getattr(self, name)
-            if given != ():
+            if type(given) is not tuple or len(given) > 1:
                 object.__setattr__(self, name, tuple(sorted(set(given))))
+        if self.decided_at.tzinfo is not UTC or (self.measured_since and self.measured_since.tzinfo is not UTC):
+            self._keep_in_utc()
+
+    def _keep_in_utc(self) -> None:
         for name in ("decided_at", "measured_since"):
             moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is not UTC:
+            if moment is not None:
                 if moment.tzinfo is None:
                     raise ValueError(f"{name} must be aware")
                 object.__setattr__(self, name, moment.astimezone(UTC))
@@ -93,7 +97,7 @@ class Consent:
     @property
     def signals(self) -> Signals:
         """The signals in whose presence the choice was made, which it therefore overrules."""
-        return Signals(self.gpc, self.dnt)
+        return Signals(self.gpc, self.dnt) if self.gpc or self.dnt else NO_SIGNALS
 
     @property
     def is_choice(self) -> bool:

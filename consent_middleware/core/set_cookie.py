@@ -55,7 +55,6 @@ _FIRST_YEAR = 1601
 _DATE_SKEW = 60
 """Seconds by which a `Date` may differ from our clock and still be now."""
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -412,15 +411,20 @@ def cookie_date(text: str) -> datetime | None:
 
 def imf_fixdate(moment: datetime) -> str:
     """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
-    return _imf_second(floor(moment.timestamp()))
+    day, second = divmod(floor(moment.timestamp()), 86_400)
+    return f"{_day_text(day)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 
 
-# All cookies that end with one choice end at one moment, so the same dates are written again and again.
-@lru_cache(1024)
-def _imf_second(count: int) -> str:
-    moment = _START + count * _SECOND
-    month = _MONTHS[moment.month - 1].title()
-    return f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} {moment.time()} GMT"
+_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440))
+_SECONDS = tuple(f"{second:02} GMT" for second in range(60))
+
+
+# All that ends on a day has the same beginning.
+@lru_cache(64)
+def _day_text(number: int) -> str:
+    day = _START + timedelta(days=number)
+    month = _MONTHS[day.month - 1].title()
+    return f"{_DAYS[day.weekday()]}, {day.day:02} {month} {day.year:04} "
 
 
 # The lines of one answer, and the answers of one second, often say the same date.
@@ -436,28 +440,6 @@ def _clear_date(text: str) -> datetime | None:
     except ValueError:
         return None
     return end if end.year >= _FIRST_YEAR else None
-
-
-class CookiePair(NamedTuple):
-    """One pair of a request's `Cookie` field: its name, value, and the piece of text that it stands in."""
-
-    name: str
-    value: str
-    piece: str
-
-
-def read_cookies(field: str) -> list[CookiePair]:
-    """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
-
-    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded, and names lose SP and HTAB alone, as in
-    browsers: what else stands beside a name is a part of it. A pair without `=` is a nameless cookie; its
-    name is its text, since that is how the app will see a nameless cookie that impersonates a named one.
-    """
-    pairs = []
-    for piece in field.split(";", MOST_PAIRS)[:MOST_PAIRS]:
-        name, _, value = piece.partition("=")
-        pairs.append(CookiePair(name.strip(_BLANKS), value.strip(_BLANKS), piece))
-    return pairs
 
 
 # A name that is a token and a value of what every parser takes as one text: all see this one cookie.

@@ -136,7 +136,6 @@ def _measured_since(compiled: CompiledRegistry, held: Sequence[Consent], now: da
     Its period is not prolonged by visits. After its end everything of it is deleted, and another period may
     begin, which knows nothing of the first.
     """
-    since = min((choice.measured_since for choice in held if choice.measured_since), default=None)
-    if since is None or since > now + SKEW or now >= compiled.measuring_ends(since):
-        return None
-    return since
+    noted = [choice.measured_since for choice in held if choice.measured_since]
+    since = min((one for one in noted if now < compiled.measuring_ends(one)), default=None)
+    return since if since is not None and since <= now + SKEW else None

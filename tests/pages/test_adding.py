@@ -17,7 +17,7 @@ class Site:
 
     def __init__(self, exchanges, policy):
         self.exchanges, self.policy, self.recorded = exchanges, policy, []
-        policy.record = self.recorded.append
+        policy.recorder.record = self.recorded.append
 
     def post(self, said, *fields, form=False, fetched=(SAME,), **options):
         body = urlencode(said, doseq=True) if form else json.dumps(said)
