@@ -190,17 +190,17 @@ def _names(file: Registry, findings: Findings) -> None:
         first.setdefault(name, number)
 
 
-def consent_cookie_names(configured: str) -> set[str]:
-    """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = _over_http(configured)
-    return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
-
-
 def _over_http(configured: str) -> str:
     """The name of the consent cookie over http."""
     for prefix in _PREFIXES:
         configured = configured.removeprefix(prefix)
     return configured
+
+
+def consent_cookie_names(configured: str) -> set[str]:
+    """All the names that the consent cookie may go by: over https, with a domain, over http."""
+    plain = _over_http(configured)
+    return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
 def _cookie_lifetime(path: Path, lifetime: Period | Session | None, cap: Period, findings: Findings) -> None:
