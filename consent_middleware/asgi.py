@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .core.header_fields import Header, as_text
-from .engine import Engine, policy_for
+from .engine import engine_of, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
 from .request import KEY, PATH_LETTERS, mount_of
@@ -41,7 +41,7 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
-        self._engine = Engine(self.policy)
+        self._engine = engine_of(self.policy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

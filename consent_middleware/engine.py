@@ -271,6 +271,13 @@ class Engine:
         return Deletions.of(expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room))
 
 
+def engine_of(policy: ConsentPolicy) -> Engine:
+    """What is made ready of a policy: once, whatever it wraps."""
+    if not isinstance(policy.prepared, Engine):
+        policy.prepared = Engine(policy)
+    return policy.prepared
+
+
 def policy_for(app: object, policy: ConsentPolicy | str | os.PathLike[str]) -> ConsentPolicy:
     """The policy that a middleware around `app` is to keep; a path is read as by `from_file`."""
     chosen = policy if isinstance(policy, ConsentPolicy) else ConsentPolicy.from_file(policy)

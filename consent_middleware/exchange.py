@@ -527,6 +527,9 @@ class Exchange:
         """Whether exempt measurement of this visitor begins with this answer."""
         if not self.is_same_site or self.view.doubtful or self.request.field("consent-token"):
             return False
+        if any(one.reason is _OWN for one in answer.judged):
+            # A pass before this one has noted it, or the app sets a choice.
+            return False
         came = self._cookies.unaged if self._cookies else ()
         return begins_with(self.compiled, answer.judged, came, deletions.rules)
 
@@ -579,7 +582,7 @@ class Exchange:
     def _review(self, hook: DecisionHook, context: ResponseContext, judged: Judged) -> Judged:
         """What becomes of a line once the site's hook has seen it.
 
-        What it puts in its place is judged as a line of the app's: no hook undoes a refusal or a limit.
+        What it puts in its place is judged again: no hook undoes a refusal or a limit.
         """
         try:
             line = _replacement(judged.decision, hook(judged.decision, self.request.target))
@@ -590,8 +593,7 @@ class Exchange:
             return judged
         if line is None:
             return judged._replace(after=None)
-        again = self.engine.filter.judge(line, context)
-        return again._replace(before=judged.before)
+        return self.engine.filter.judge_review(line, context)._replace(before=judged.before)
 
 
 def _replacement(decision: Decision, answer: object) -> str | None:

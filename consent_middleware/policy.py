@@ -84,6 +84,8 @@ class ConsentPolicy:
         self.random = options.get("random", secrets.token_bytes)
         self.model = options.get("model")
         self.on_decision = options.get("on_decision")
+        self.prepared: object = None
+        """What requests ask of it, made ready when it is first used (`engine.engine_of`)."""
         self.observing = registry.consent.mode == "observe"
         self.decision_log = DecisionLog(self.log, observing=self.observing)
         self.observations = Observations(self.log)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from .engine import Engine, policy_for
+from .engine import engine_of, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
 from .request import KEY, PATH_LETTERS, mount_of
@@ -26,7 +26,7 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
-        self._engine = Engine(self.policy)
+        self._engine = engine_of(self.policy)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. The app's iterable goes back as it is: only its header fields concern us."""

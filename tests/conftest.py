@@ -264,7 +264,10 @@ def policy_of(text: str = REGISTRY, **options) -> ConsentPolicy:
     """A policy over a registry text, at the tests' time."""
     options.setdefault("secret_keys", [KEY])
     options.setdefault("clock", lambda: NOW)
-    return ConsentPolicy(Registry.from_text(text), **options)
+    policy = ConsentPolicy(Registry.from_text(text), **options)
+    # A middleware makes ready what a policy says, before a test breaks any of it.
+    WsgiConsentMiddleware(None, policy)
+    return policy
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -419,7 +419,7 @@ def test_an_answer_to_a_choice_fits(exchanges, make_policy, registry_text, came,
     answer = exchanges.run(
         method="POST", path="/consent/", cookie=cookie, fields=fields, body=body, policy=policy
     )
-    assert len(noted(answer)) == 1
+    assert len(own(answer)) == 1
     assert octets(answer.cookies()) <= 3072
     told = [line.partition("=")[0] for line in deletions(answer)]
     assert told[:came] == names[: len(told)]

@@ -1,6 +1,7 @@
 """Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -142,6 +143,15 @@ class Filter:
     def judge(self, line: str, context: ResponseContext) -> Judged:
         """Judge one `Set-Cookie` value."""
         return self._judge(line, context, self.today(context.view, context.now))
+
+    def judge_review(self, line: str, context: ResponseContext) -> Judged:
+        """Judge what a site's hook lets leave: as a line of the app's, but it may keep what nobody declared."""
+        one = self.judge(line, context)
+        if one.reason is not Reason.UNDECLARED:
+            return one
+        verdict = replace(one.verdict, refusal=None, fixed=None)
+        after, reason = verdict.judge(line, line.partition(";")[0], None, context)
+        return one._replace(after=after, reason=reason)
 
     def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
         head, _, tail = line.partition(";")
