@@ -1,8 +1,8 @@
-"""What the consent pages look like: templates, style, script and texts, with a site's own over ours.
+"""Templates, style, script and texts of the consent pages: the library's, overridden by a site's own.
 
-A site overrides them one by one, in a directory laid out as ours: `templates/banner.html`,
-`translations/fr.toml` (any of its keys, or a language that we do not have), `static/banner.css` (added
-after ours). All is read at start, so that a mistake stops the start and no request reads a file.
+A site overrides single files in a directory of the same layout: `templates/banner.html`,
+`translations/fr.toml` (any of its keys, or another language), `static/banner.css` (added to ours).
+All files are read at start: a mistake stops the start, and no request reads a file.
 """
 
 import hashlib
@@ -12,15 +12,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from jinja2 import Environment
 
 REFERENCE = "en"
@@ -52,13 +51,13 @@ class Wordings:
         return self.texts[key].format_map(values)
 
     def counted(self, key: str, n: int) -> str:
-        """A text for a number, in the form that the language has for it."""
+        """A text with its number `n`, in the plural form that the language has for it."""
         forms = self.texts[key].split("|")
-        return forms[min(_form(self.language, n), len(forms) - 1)].format(n=n)
+        return forms[min(_plural_form(self.language, n), len(forms) - 1)].format(n=n)
 
 
-def _form(language: str, n: int) -> int:
-    """Which of the forms a number takes (Unicode CLDR, cardinal plural rules)."""
+def _plural_form(language: str, n: int) -> int:
+    """The index of the plural form for a number (Unicode CLDR, cardinal plural rules)."""
     primary = language.partition("-")[0]
     if primary in {"fr", "pt"}:
         return int(n > 1)
@@ -70,7 +69,7 @@ def _form(language: str, n: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """The files of ours and of a site, and the texts that follow from them."""
+    """The library's files, a site's own files, and the texts read from both."""
 
     own: Files
     """The site's."""
@@ -81,7 +80,7 @@ class Appearance:
 
     @classmethod
     def of(cls, directory: str | os.PathLike[str] | None = None) -> "Appearance":
-        """Ours, or with what a site's directory changes. ConfigurationError with everything wrong with it."""
+        """Our files with those of a site's directory over them. ConfigurationError has all its mistakes."""
         ours, own = _package_files(), _own_files(directory)
         mistakes: list[str] = []
         wordings = _wordings(own, mistakes)
@@ -94,13 +93,13 @@ class Appearance:
         return appearance
 
     def speak(self, language: str) -> Wordings:
-        """The texts in a language, or in the one that it is a variant of, or in English."""
+        """The texts in a language; if there are none, in its primary language, else in English."""
         primary = language.partition("-")[0]
         known = next((tag for tag in (language, primary) if tag in self.wordings), REFERENCE)
         return self.wordings[known]
 
     def speaks(self, language: str) -> bool:
-        """Whether there are texts in a language."""
+        """Whether there are texts in a language or its primary language."""
         return language in self.wordings or language.partition("-")[0] in self.wordings
 
     @property
@@ -133,7 +132,7 @@ class Appearance:
         )
 
     def broken_templates(self) -> Iterator[str]:
-        """What is wrong with the site's own templates."""
+        """The syntax errors of the site's own templates."""
         names = [name for name, _ in _under("templates/", self.own)]
         if not names:
             return
@@ -153,6 +152,8 @@ def _under(folder: str, tree: Files) -> Iterator[tuple[str, str]]:
 
 @cache
 def _package_files() -> dict[str, str]:
+    from importlib.resources import files  # noqa: PLC0415 - imported on first use: it loads shutil and tempfile
+
     # By the package's root: importing `pages` would load Werkzeug.
     return dict(_walk(files(__package__).joinpath("pages")))
 
@@ -163,7 +164,7 @@ def _package_tables() -> Mapping[str, Mapping[str, Any]]:
     return {name: tomllib.loads(text) for name, text in _translations(_package_files())}
 
 
-def _walk(root: Traversable) -> Iterator[tuple[str, str]]:
+def _walk(root: "Traversable") -> Iterator[tuple[str, str]]:
     for folder in _PLACES:
         for entry in root.joinpath(folder).iterdir():
             if entry.is_file():
@@ -173,6 +174,8 @@ def _walk(root: Traversable) -> Iterator[tuple[str, str]]:
 def _own_files(directory: str | os.PathLike[str] | None) -> dict[str, str]:
     if directory is None:
         return {}
+    from pathlib import Path  # noqa: PLC0415 - imported on first use
+
     root = Path(directory)
     if not root.is_dir():
         raise ConfigurationError(f"{directory}: there is no such directory for the site's own pages")
@@ -272,5 +275,5 @@ def _foreign_placeholders(key: str, text: str, reference: str) -> Iterator[str]:
 
 
 def placeholders(text: str) -> set[str]:
-    """The names in braces in a text; ValueError if the braces do not fit."""
+    """The names in braces in a text; ValueError if braces are not balanced."""
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}

@@ -1,23 +1,22 @@
-"""The one family of errors that this library raises."""
+"""All errors and warnings of this library."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
 class ConsentError(Exception):
-    """Anything that this library refuses to do."""
+    """Base class of all errors."""
 
 
 class ConfigurationError(ConsentError):
-    """The start is refused: keys, registry, nesting or options do not fit."""
+    """The middleware cannot start: keys, registry, nesting or options are wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One finding in a registry file.
+class Mistake(Struct, frozen=True):
+    """One mistake or suspicion in a registry file.
 
     `line` counts from 1; it is 0 where the finding has no line (a file that cannot be read).
-    `key` is the dotted path of the key, with the number of an array entry from 0 in brackets:
-    `cookies[3].purpose`. `hint` says what was probably meant; it may be empty.
+    `key` is the dotted path of the key, with the index of an array entry in brackets, from 0:
+    `cookies[3].purpose`. `hint` is a probable fix; it may be empty.
     """
 
     file: str
@@ -41,11 +40,11 @@ class RegistryError(ConfigurationError):
 
 
 class ConfigurationWarning(UserWarning):
-    """Something that the start tolerates and the site should mend."""
+    """A problem that does not stop the start, but that the site should fix."""
 
 
 class RegistryWarning(ConfigurationWarning):
-    """A suspicion about a registry file: the start goes on."""
+    """A probable mistake in a registry file that does not stop the start."""
 
 
 class ConsentStateError(ConsentError):

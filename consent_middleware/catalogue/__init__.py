@@ -1,18 +1,27 @@
-"""What the library knows by itself, as data: standard purposes, presets of frameworks, well-known trackers.
+"""Data that comes with the library: standard purposes, presets of frameworks, well-known trackers.
 
-Plain tables as the TOML files hold them, in the shape of the registry file; read at start only.
+Tables of TOML files with the keys of the registry file. Files are read once, when first needed.
 """
 
-import tomllib
 from functools import cache
-from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 Table = dict[str, Any]
 
 
+def _folder() -> "Traversable":
+    from importlib.resources import files  # noqa: PLC0415 - imported on first use: it loads shutil and tempfile
+
+    return files(__name__)
+
+
 def _load(name: str) -> Table:
-    return tomllib.loads(files(__name__).joinpath(*name.split("/")).read_text("utf-8"))
+    import tomllib  # noqa: PLC0415 - imported on first use
+
+    return tomllib.loads(_folder().joinpath(*name.split("/")).read_text("utf-8"))
 
 
 @cache
@@ -30,7 +39,7 @@ def trackers() -> tuple[Table, ...]:
 @cache
 def presets() -> dict[str, tuple[Table, ...]]:
     """The cookies that frameworks set by themselves, as `[[cookies]]` entries, by the name of the preset."""
-    names = sorted(entry.name for entry in files(__name__).joinpath("presets").iterdir())
+    names = sorted(entry.name for entry in _folder().joinpath("presets").iterdir())
     return {
         name.removesuffix(".toml"): tuple(_load(f"presets/{name}").get("cookies", ()))
         for name in names

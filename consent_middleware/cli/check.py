@@ -1,4 +1,4 @@
-"""`consent-middleware check`: what is wrong with a registry file."""
+"""`consent-middleware check`: prints the mistakes of a registry file."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from ..core.compiled import compile_registry
 from ..core.consent import Consent
 from ..core.registry import Registry
 from ..core.token import LONGEST_WRITTEN, TokenSigner
-from ..registry_file import examine
+from ..registry_file.reading import examine
 
 _TOO_LONG = (
     f"a visitor who refuses many vendors and cookies one by one may need more than {LONGEST_WRITTEN} octets: "
@@ -20,28 +20,25 @@ _TOO_LONG = (
 @click.argument("registry", type=click.Path(dir_okay=False), default="cookies.toml")
 @click.option("--strict", is_flag=True, help="Count warnings as mistakes.")
 def command(registry: str, *, strict: bool) -> None:
-    """Read a REGISTRY file as the middleware does at start, and say everything that is wrong with it.
+    """Read a REGISTRY file as the middleware does at start, and print all mistakes and warnings.
 
-    Ends with 1 if there are mistakes.
+    The exit status is 1 if there are mistakes.
     """
     reading = examine(registry)
-    for mistake in reading.mistakes:
-        click.echo(f"{mistake}", err=True)
-    for suspicion in reading.suspicions:
-        click.echo(f"{suspicion} [warning]", err=True)
     found = reading.registry
-    too_long = found is not None and _longest_choice(found) > LONGEST_WRITTEN
-    if too_long:
-        click.echo(f"{registry}: {_TOO_LONG} [warning]", err=True)
-    if reading.mistakes or (strict and (reading.suspicions or too_long)):
+    warnings = list(map(str, reading.suspicions))
+    if found and _longest_choice(found) > LONGEST_WRITTEN:
+        warnings.append(f"{registry}: {_TOO_LONG}")
+    for line in (*map(str, reading.mistakes), *(f"{warning} [warning]" for warning in warnings)):
+        click.echo(line, err=True)
+    if found is None or (strict and warnings):
         raise SystemExit(1)
-    if found is not None:
-        counts = f"{len(found.cookies)} cookies, {len(found.vendors)} vendors, {len(found.purposes)} purposes"
-        click.echo(f"{registry}: {counts}")
+    counts = f"{len(found.cookies)} cookies, {len(found.vendors)} vendors, {len(found.purposes)} purposes"
+    click.echo(f"{registry}: {counts}")
 
 
 def _longest_choice(registry: Registry) -> int:
-    """The octets of the token that grants every purpose and refuses all under it one by one."""
+    """Octets of the longest token: all purposes granted, all their vendors and cookies refused."""
     compiled, now = compile_registry(registry), datetime.now(UTC)
     choice = Consent(
         decided_at=now,

@@ -7,7 +7,7 @@ from ..errors import ConfigurationError
 from ..pages.cookie_policy import block, markdown
 from ..pages.presentation import Presentation
 from ..pages.wording import Wording
-from ..registry_file import examine
+from ..registry_file.reading import examine
 
 
 @click.command("cookie-policy")

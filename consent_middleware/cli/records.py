@@ -122,20 +122,20 @@ def _described(record: Record, store: RecordStore) -> str:
     shown = f"{to_rfc3339(event.offered_at)}, layout {event.layout}" if event.offered_at else "not by us"
     lines = {
         "record": event.record_id,
-        "consent": event.consent_id or "-",
-        "replaces": event.previous or "-",
+        "consent": event.consent_id,
+        "replaces": event.previous,
         "state": f"{event.state} ({event.state.term}), now {event.state_at(datetime.now(UTC))}",
         "time": f"{to_rfc3339(event.time)}, until {to_rfc3339(event.expires_at)}",
         "made": f"{event.action} by {event.source} on {event.host or '-'}",
         "shown": f"{shown}, language {event.language or '-'}, registry version {event.version}",
         "snapshot": event.snapshot,
-        "granted": " ".join(event.granted) or "-",
-        "refused": " ".join(event.refused) or "-",
-        "signals": " ".join(event.signals) or "-",
-        "network": event.network or "-",
+        "granted": " ".join(event.granted),
+        "refused": " ".join(event.refused),
+        "signals": " ".join(event.signals),
+        "network": event.network,
         "MAC": f"{verdict[record.verifies(store.keys)]} (key {record.key_id})",
     }
-    return "".join(f"{name:<10}{text}\n" for name, text in lines.items())
+    return "".join(f"{name:<10}{text or '-'}\n" for name, text in lines.items())
 
 
 @command.command()

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ..registry_file import json_schema
+from ..registry_file.schema import json_schema
 
 
 @click.command("schema")

@@ -7,10 +7,11 @@ later than the end that Regulation (EEC, Euratom) 1182/71, Article 3, would give
 
 import calendar
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
+
+from msgspec import Struct
 
 _SYNTAX = re.compile(r"([0-9]{1,9}) (second|minute|hour|day|week|month|year)s?")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
@@ -33,8 +34,7 @@ class Overrun(Enum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Struct, frozen=True):
     """A length of time: calendar months, then seconds. `text` is how the site wrote it."""
 
     months: int

@@ -1,27 +1,39 @@
 """What a site declares: purposes, vendors and cookies; and which rule a cookie name falls under.
 
-The values here are what the TOML file of `registry_file` becomes. All are frozen and compared by value.
-Header texts are octets as latin-1 text, the form in which WSGI (PEP 3333) hands them over; the names of
-rules are ASCII, for browsers do not agree on any other.
+Each key of the registry file is declared here and nowhere else: a field with a `Key` has the key's type, its
+default and what editors say of it. `registry_file` reads a TOML file by these declarations. All values are
+frozen and compared by value. Header texts are octets as latin-1 text, the form in which WSGI (PEP 3333) hands
+them over; the names of rules are ASCII, for browsers do not agree on any other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
-from functools import lru_cache
-from typing import Literal
+from enum import Enum, StrEnum
+from functools import cached_property, lru_cache
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta, Struct, field
 
 from .periods import THIRTEEN_MONTHS, Period
 
 LONGEST_REMEMBERED = 256
-"""Octets of a text above which nothing is remembered by it."""
+"""Octets. Longer texts, which strangers can send at will, are not used as keys of caches."""
 
 Session = Literal["session"]
 SameSite = Literal["none", "lax", "strict"]
 LawModel = Literal["opt-in", "opt-out", "none"]
 """What a law lets a site store before a visitor has chosen. `opt-in`: what needs no consent. `opt-out` and
 `none`: everything that is not refused; under `none` nobody is asked."""
+ConsentType = Literal[
+    "ad_storage",
+    "ad_user_data",
+    "ad_personalization",
+    "analytics_storage",
+    "functionality_storage",
+    "personalization_storage",
+    "security_storage",
+]
+"""Google's Consent Mode, version 2."""
 
 
 class Basis(StrEnum):
@@ -35,9 +47,8 @@ class Basis(StrEnum):
     """Exempt unless objected to, as some laws allow for a site's own audience measurement."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalizedText:
-    """A text for visitors: pairs of language tag and wording; the tag is "" where there is one for all."""
+class LocalizedText(Struct, frozen=True):
+    """A text for visitors: pairs of language tag and wording. The tag "" is for all languages."""
 
     wordings: tuple[tuple[str, str], ...] = ()
 
@@ -47,7 +58,7 @@ class LocalizedText:
         return cls((("", value),) if isinstance(value, str) else tuple(value.items()))
 
     def pick(self, *languages: str) -> str:
-        """The wording in the first of `languages` that there is, else the first wording, else ""."""
+        """The wording in the first of `languages` that has one, else the first wording, else ""."""
         wordings = dict(self.wordings)
         for language in (*languages, ""):
             if language in wordings:
@@ -58,134 +69,220 @@ class LocalizedText:
         return bool(self.wordings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
+class Key(NamedTuple):
+    """Marks a field that is a key of the registry file. `description` is what editors show (not for a table).
+
+    With `singular` the file's key has that name, and its value may be one entry without brackets.
+    """
+
+    description: str = ""
+    singular: str = ""
+
+
+class Format(Enum):
+    """The format of a string in the registry file; `registry_file.syntax` has its pattern and check."""
+
+    ID = "id"
+    LANGUAGE = "language"
+    URL = "address"
+    ORIGIN = "origin"
+    PERIOD = "period"
+    COOKIE_PERIOD = "lifetime of a cookie"
+    COOKIE_NAME = "cookie name or pattern"
+    COOKIE_DOMAIN = "cookie domain"
+    COOKIE_PATH = "cookie path"
+    SITE_HOST = "host of the site"
+    SOURCE_HOST = "host to load from"
+    CONSENT_COOKIE = "name of the consent cookie"
+    CONSENT_DOMAIN = "domain of the consent cookie"
+    MOUNT = "path of the consent pages"
+    SET_COOKIE_HEADER = "header name"
+
+
+Id = Annotated[str, Format.ID]
+Language = Annotated[str, Format.LANGUAGE]
+Origin = Annotated[str, Format.ORIGIN]
+CookieName = Annotated[str, Format.COOKIE_NAME]
+CookieDomain = Annotated[str, Format.COOKIE_DOMAIN]
+CookiePath = Annotated[str, Format.COOKIE_PATH]
+SiteHost = Annotated[str, Format.SITE_HOST]
+SourceHost = Annotated[str, Format.SOURCE_HOST]
+ConsentCookie = Annotated[str, Format.CONSENT_COOKIE]
+ConsentDomain = Annotated[str, Format.CONSENT_DOMAIN]
+Mount = Annotated[str, Format.MOUNT]
+SetCookieHeader = Annotated[str, Format.SET_COOKIE_HEADER]
+Link = Annotated[LocalizedText, Format.URL]
+Lifetime = Annotated[Period, Format.PERIOD]
+CookieLifetime = Annotated[Period | Session, Format.COOKIE_PERIOD]
+Version = Annotated[int, Meta(ge=1)]
+
+
+class Purpose(Struct, frozen=True, kw_only=True):
     """What cookies are for, and the unit of consent."""
 
     id: str
-    title: LocalizedText
-    description: LocalizedText = LocalizedText()
-    basis: Basis = Basis.CONSENT
-    since: int = 1
-    sale: bool = False
-    """Selling or sharing in the sense of Global Privacy Control, which refuses it."""
-    secure: bool = False
-    httponly: bool = False
-    samesite: SameSite | None = None
+    title: Annotated[LocalizedText, Key("What visitors read.")] = LocalizedText()
+    description: Annotated[LocalizedText, Key("What is done, in a sentence or two.")] = LocalizedText()
+    basis: Annotated[Basis, Key("Why it may store: always, only after yes, or unless objected to.")] = (
+        Basis.CONSENT
+    )
+    since: Annotated[Version, Key("The version of this file in which the purpose was added.")] = 1
+    sale: Annotated[bool, Key("Selling or sharing: refused by Global Privacy Control.")] = False
+    secure: Annotated[bool, Key("Adds Secure to its cookies.")] = False
+    httponly: Annotated[bool, Key("Adds HttpOnly to its cookies.")] = False
+    samesite: Annotated[SameSite | None, Key("Raises SameSite of its cookies to this.")] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vendor:
-    """The party behind cookies or tags; "partner" on pages for visitors. `purposes` is never empty."""
+class Vendor(Struct, frozen=True, kw_only=True):
+    """The party behind cookies or tags; "partner" on pages for visitors."""
 
     id: str
-    name: LocalizedText
-    purposes: tuple[str, ...]
-    privacy_url: LocalizedText = LocalizedText()
-    opt_out_url: LocalizedText = LocalizedText()
-    hosts: tuple[str, ...] = ()
-    """Hosts that its tags load from: exact, or `*.example.com` for every host below."""
-    google_consent: tuple[str, ...] = ()
-    since: int = 1
+    name: Annotated[LocalizedText, Key("What visitors read.")] = LocalizedText()
+    purposes: Annotated[tuple[Id, ...], Key("Default: the purposes of its cookies.")] = ()
+    """Never empty once a file has been read."""
+    privacy_url: Annotated[Link, Key("Its privacy policy.")] = LocalizedText()
+    opt_out_url: Annotated[Link, Key("Where one can object with the vendor itself.")] = LocalizedText()
+    hosts: Annotated[
+        tuple[SourceHost, ...],
+        Key('Hosts that its tags load from: exact, or "*.example.com" for all below.'),
+    ] = ()
+    google_consent: Annotated[
+        tuple[ConsentType, ...], Key("Its consent types in Google's Consent Mode.")
+    ] = ()
+    since: Annotated[Version, Key("The version of this file in which the vendor was added.")] = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieRule:
-    """One `[[cookies]]` entry: an exact name, or a pattern with one `*`.
+class CookieRule(Struct, frozen=True, kw_only=True):
+    """One cookie, or a pattern of names."""
 
-    The raise-only attributes are None where the purpose decides; False (or "none") exempts this cookie.
-    """
-
-    name: str
-    purpose: str
-    vendor: str | None = None
-    lifetime: Period | Session | None = None
-    description: LocalizedText = LocalizedText()
-    data: tuple[LocalizedText, ...] = ()
-    domains: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
-    partitioned: bool = False
-    secure: bool | None = None
-    httponly: bool | None = None
-    samesite: SameSite | None = None
+    name: Annotated[CookieName, Key("The exact name, or a pattern with one *.")]
+    purpose: Annotated[Id, Key("The id of its purpose.")]
+    vendor: Annotated[Id | None, Key("The id of its vendor; none: the site itself.")] = None
+    lifetime: Annotated[
+        CookieLifetime | None, Key('What the pages say, and an upper bound: "13 months", or "session".')
+    ] = None
+    description: Annotated[LocalizedText, Key("What it does, for visitors.")] = LocalizedText()
+    data: Annotated[tuple[LocalizedText, ...], Key("What it holds or helps to collect.")] = ()
+    domains: Annotated[
+        tuple[CookieDomain, ...], Key("Where it is stored, so that it can be deleted.", singular="domain")
+    ] = ()
+    paths: Annotated[
+        tuple[CookiePath, ...], Key("Where it is stored, so that it can be deleted.", singular="path")
+    ] = ()
+    partitioned: Annotated[bool, Key("Whether it is stored per top-level site (CHIPS).")] = False
+    secure: Annotated[bool | None, Key("Adds Secure; false exempts it from its purpose's.")] = None
+    httponly: Annotated[bool | None, Key("Adds HttpOnly; false exempts it from its purpose's.")] = None
+    samesite: Annotated[
+        SameSite | None, Key('Raises SameSite to this; "none" exempts it from its purpose\'s.')
+    ] = None
     preset: str | None = None
     """The preset that the rule came from, None for the site's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """Who the site is."""
 
-    id: str = ""
-    name: LocalizedText = LocalizedText()
-    hosts: tuple[str, ...] = ()
-    contact: LocalizedText = LocalizedText()
-    policy_updated: date | None = None
-    languages: tuple[str, ...] = ("en",)
+    id: Annotated[str, Key("Part of the signature's salt; default: the first host.")] = ""
+    name: Annotated[LocalizedText, Key("The site's name, for visitors.")] = LocalizedText()
+    hosts: Annotated[tuple[SiteHost, ...], Key("The site's host names: no scheme, no port.")] = ()
+    contact: Annotated[LocalizedText, Key("Whom visitors may ask about cookies.")] = LocalizedText()
+    policy_updated: Annotated[date | None, Key("When the cookie policy last changed.")] = None
+    languages: Annotated[
+        tuple[Language, ...],
+        Meta(min_length=1),
+        Key("The languages of the site, the first for everybody else."),
+    ] = ("en",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsentSettings:
-    """The `[consent]` table. Defaults are those of the registry file."""
+class ConsentSettings(Struct, frozen=True, kw_only=True):
+    """How consent is asked for, kept and enforced."""
 
-    cookie: str = "__Host-consent"
-    domain: str = ""
-    https: Literal["auto", "always"] = "auto"
-    path: str = "/consent"
-    lifetime: Period = THIRTEEN_MONTHS
-    refusal_lifetime: Period = THIRTEEN_MONTHS
-    max_lifetime: Period = THIRTEEN_MONTHS
-    unknown: Literal["drop", "keep"] = "drop"
-    undeclared_request: Literal["keep", "hide", "expire"] = "keep"
-    mode: Literal["enforce", "observe"] = "enforce"
-    gpc: Literal["refuse", "ignore"] = "refuse"
-    dnt: Literal["ignore", "refuse"] = "ignore"
-    acceptance: Literal["explicit", "continued-browsing"] = "explicit"
-    model: LawModel = "opt-in"
-    cors_origins: tuple[str, ...] = ()
-    set_cookie_headers: tuple[str, ...] = ()
+    cookie: Annotated[ConsentCookie, Key("The name of the consent cookie over https.")] = "__Host-consent"
+    domain: Annotated[
+        ConsentDomain, Key('Shares the choice with subdomains, as in ".example.com"; empty: one host.')
+    ] = ""
+    https: Annotated[
+        Literal["auto", "always"], Key('"always" behind a proxy that ends TLS; "auto": as the server says.')
+    ] = "auto"
+    path: Annotated[Mount, Key("Where the consent pages live, below the mount.")] = "/consent"
+    lifetime: Annotated[Lifetime, Key("How long a choice holds; at most max_lifetime.")] = THIRTEEN_MONTHS
+    refusal_lifetime: Annotated[
+        Lifetime, Key("When to ask again after a choice that granted nothing; at most max_lifetime.")
+    ] = THIRTEEN_MONTHS
+    max_lifetime: Annotated[Lifetime, Key("The cap on every cookie; 13 months at most.")] = THIRTEEN_MONTHS
+    unknown: Annotated[Literal["drop", "keep"], Key("What happens to an undeclared Set-Cookie.")] = "drop"
+    undeclared_request: Annotated[
+        Literal["keep", "hide", "expire"], Key("What happens to an undeclared cookie in a request.")
+    ] = "keep"
+    mode: Annotated[Literal["enforce", "observe"], Key('"observe": decide and report, change nothing.')] = (
+        "enforce"
+    )
+    gpc: Annotated[Literal["refuse", "ignore"], Key("What Sec-GPC: 1 does to purposes that sell.")] = "refuse"
+    dnt: Annotated[Literal["ignore", "refuse"], Key("What DNT: 1 does.")] = "ignore"
+    acceptance: Annotated[
+        Literal["explicit", "continued-browsing"],
+        Key('What counts as a yes. Regulators in the EU do not accept "continued-browsing".'),
+    ] = "explicit"
+    model: Annotated[
+        LawModel,
+        Key('What is stored before a choice: "opt-in": nothing that needs consent; "opt-out", "none": all.'),
+    ] = "opt-in"
+    cors_origins: Annotated[
+        tuple[Origin, ...], Key("Other origins whose single-page or native apps may choose and ask.")
+    ] = ()
+    set_cookie_headers: Annotated[
+        tuple[SetCookieHeader, ...], Key("Other response headers that an app's script turns into cookies.")
+    ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gating:
-    """The `[gating]` table."""
+class Gating(Struct, frozen=True, kw_only=True):
+    """Which third parties a page may load."""
 
-    mode: Literal["off", "report", "enforce"] = "off"
-    allow: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordSettings:
-    """The `[records]` table."""
-
-    retention: Period = Period(60, 0, "5 years")
+    mode: Annotated[Literal["off", "report", "enforce"], Key("Whether third parties wait for consent.")] = (
+        "off"
+    )
+    allow: Annotated[tuple[SourceHost, ...], Key("Hosts that everybody may load.")] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
-    """Everything that a site declares. `purposes` and `vendors` are keyed by id, in the order of the file."""
+class RecordSettings(Struct, frozen=True, kw_only=True):
+    """The proof of choices."""
 
-    version: int = 1
-    site: Site = Site()
-    consent: ConsentSettings = ConsentSettings()
-    purposes: Mapping[str, Purpose]
-    vendors: Mapping[str, Vendor] = field(default_factory=dict)
-    cookies: tuple[CookieRule, ...] = ()
-    gating: Gating = Gating()
-    records: RecordSettings = RecordSettings()
-    classify: Callable[[str], CookieRule | None] = field(init=False, repr=False, compare=False)
-    """The rule that a cookie's actual name falls under, or None if it is undeclared.
+    retention: Annotated[Lifetime, Key("How long a record is kept after its choice has ended.")] = Period(
+        60, 0, "5 years"
+    )
 
-    An exact name beats patterns; among patterns more literal characters beat fewer, then the longer
-    prefix. Octet by octet and case-sensitive, as browsers compare names (RFC 6265bis, section 5.7).
-    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classify", classifier(self.cookies))
+class Registry(Struct, frozen=True, kw_only=True, dict=True):
+    """The registry of consent_middleware: purposes, vendors and cookies that a site declares."""
+
+    version: Annotated[Version, Key("Raise it when a purpose or vendor is added.")] = 1
+    presets: Annotated[
+        tuple[str, ...], Key("Ready rules for the cookies that frameworks set themselves.")
+    ] = ()
+    site: Annotated[Site, Key()] = Site()
+    consent: Annotated[ConsentSettings, Key()] = ConsentSettings()
+    purposes: Annotated[
+        Mapping[Id, Purpose], Key("What cookies are for; without this table there are six standard ones.")
+    ] = field(default_factory=dict)
+    vendors: Annotated[Mapping[Id, Vendor], Key("The parties behind cookies and tags.")] = field(
+        default_factory=dict
+    )
+    cookies: Annotated[tuple[CookieRule, ...], Key("The cookies that there are.")] = ()
+    gating: Annotated[Gating, Key()] = Gating()
+    records: Annotated[RecordSettings, Key()] = RecordSettings()
+
+    @cached_property
+    def classify(self) -> Callable[[str], CookieRule | None]:
+        """The rule that a cookie's actual name falls under, or None if it is undeclared.
+
+        An exact name beats patterns; among patterns more literal characters beat fewer, then the longer
+        prefix. Octet by octet and case-sensitive, as browsers compare names (RFC 6265bis, section 5.7).
+        """
+        return classifier(self.cookies)
 
 
 def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None]:
-    """Build `Registry.classify`: a few dictionary look-ups, however many rules there are."""
+    """Build `Registry.classify`: a few dictionary look-ups per name, independent of the number of rules."""
     exact: dict[str, CookieRule] = {}
     patterns: dict[str, dict[str, CookieRule]] = {}
     for rule in rules:
@@ -214,7 +311,7 @@ def classifier(rules: Iterable[CookieRule]) -> Callable[[str], CookieRule | None
     def classify(name: str) -> CookieRule | None:
         return exact.get(name) or best_pattern(name)
 
-    # The names that a site sees are few, and a stranger can make up as many and as long ones as he likes.
+    # A site has few names, but a stranger can send any number of any length.
     remembered = lru_cache(4096)(classify)
     return lambda name: remembered(name) if len(name) <= LONGEST_REMEMBERED else classify(name)
 

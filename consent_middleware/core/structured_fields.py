@@ -6,6 +6,7 @@ kept as it was written, so their readers return slices of the text.
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - of syntax, not of access
 """A token (RFC 9110, section 5.6.2), which every name of a field is."""
@@ -107,8 +108,14 @@ _ITEM = _BARE + _PARAMETERS
 _INNER_LIST = rf"\( *+(?:{_ITEM}(?: ++{_ITEM})*+ *+)?\){_PARAMETERS}"
 _STRING_ITEM = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"')
 _DICTIONARY_MEMBER = rf"[ \t]*{_KEY}(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS})[ \t]*"
-_DICTIONARY = re.compile(rf"{_DICTIONARY_MEMBER}(?:,{_DICTIONARY_MEMBER})*+")
-_NEXT_PAIR = re.compile(rf"(?:\A|,)[ \t]*(({_KEY})(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS}))")
+_DICTIONARY = rf"{_DICTIONARY_MEMBER}(?:,{_DICTIONARY_MEMBER})*+"
+_NEXT_PAIR = rf"(?:\A|,)[ \t]*(({_KEY})(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS}))"
+
+
+@cache
+def _dictionary_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Of a whole dictionary, and of its next pair. They take 10 ms to compile, and few sites need them."""
+    return re.compile(_DICTIONARY), re.compile(_NEXT_PAIR)
 
 
 def dictionary(value: str) -> list[tuple[str, str]] | None:
@@ -118,9 +125,10 @@ def dictionary(value: str) -> list[tuple[str, str]] | None:
     """
     if not value.strip(" "):
         return []
-    if not _DICTIONARY.fullmatch(value):
+    whole, next_pair = _dictionary_patterns()
+    if not whole.fullmatch(value):
         return None
-    return [(key, text) for text, key in _NEXT_PAIR.findall(value)]
+    return [(key, text) for text, key in next_pair.findall(value)]
 
 
 def string_item(text: str) -> str | None:

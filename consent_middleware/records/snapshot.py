@@ -5,7 +5,7 @@ same registry gives the same hash on every machine and in every process, and a c
 """
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -73,5 +73,5 @@ def _plain(value: Any) -> Any:
         case tuple():
             return [_plain(item) for item in value]
         case Site() | Purpose() | Vendor() | CookieRule():
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+            return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     return value

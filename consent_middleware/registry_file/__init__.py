@@ -1,14 +1,8 @@
-"""The registry file: reading, positions of mistakes, presets, and its JSON Schema."""
+"""The registry file: reading, positions of mistakes, presets, and its JSON Schema.
 
-from .reading import Reading, Registry, examine, examine_text, read_registry, read_registry_text
-from .schema import json_schema
+What a registry file may hold is declared in `core.registry`. The code that reads is imported on first use.
+"""
 
-__all__ = [
-    "Reading",
-    "Registry",
-    "examine",
-    "examine_text",
-    "json_schema",
-    "read_registry",
-    "read_registry_text",
-]
+from .registry import Registry, read_registry
+
+__all__ = ["Registry", "read_registry"]

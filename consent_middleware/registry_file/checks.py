@@ -1,4 +1,4 @@
-"""What must fit together across the keys of a registry file."""
+"""Checks of a registry file that involve more than one key."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, lru_cache
@@ -7,12 +7,10 @@ from typing import Any
 from consent_middleware import catalogue
 from consent_middleware.core.csp import HostPattern, load_policy
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
-from consent_middleware.core.registry import CookieRule, classifier
+from consent_middleware.core.registry import Basis, CookieRule, Registry, Session, Vendor, classifier
 
 from .findings import Findings, did_you_mean
 from .positions import Path
-from .syntax import parsed_period
-from .tables import CookieTable, File, VendorTable
 
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
@@ -25,8 +23,8 @@ _LONG_POLICY = 2048
 """Octets. nginx keeps 4 KiB for all header fields of an answer, and cookies that leave may take the rest."""
 
 
-def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
-    """Note everything in the file that does not fit; `raw` is what it says itself, without the catalogue."""
+def check(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
+    """Add all mistakes and suspicions; `raw` is the file as TOML, without what the catalogue adds."""
     _presets(file, findings)
     _lifetimes(file, raw, findings)
     _consent(file, findings)
@@ -38,46 +36,48 @@ def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
 
 
 def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
-    """What the file itself says in a table, empty if there is none."""
+    """The table at a path of the file, empty if there is none."""
     for key in path:
         raw = raw.get(key) if isinstance(raw, dict) else None
     return raw if isinstance(raw, dict) else {}
 
 
-def _presets(file: File, findings: Findings) -> None:
+def _presets(file: Registry, findings: Findings) -> None:
     known = catalogue.presets()
     for number, name in enumerate(file.presets):
-        if name not in known and not findings.spoilt("presets", number):
+        if name not in known and not findings.has_mistake("presets", number):
             findings.mistake(("presets", number), f"there is no preset {name!r}", did_you_mean(name, known))
 
 
-def _lifetimes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def _lifetimes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     consent = file.consent
-    if _overrun(parsed_period(consent.max_lifetime), THIRTEEN_MONTHS) is not Overrun.NEVER:
+    if _overrun(consent.max_lifetime, THIRTEEN_MONTHS) is not Overrun.NEVER:
         hint = 'write "13 months", or up to 393 days'
-        findings.mistake(("consent", "max_lifetime"), f"{consent.max_lifetime!r} is above 13 months", hint)
+        findings.mistake(
+            ("consent", "max_lifetime"), f"{str(consent.max_lifetime)!r} is above 13 months", hint
+        )
     cap = _cap(file)
     for key in ("lifetime", "refusal_lifetime", "max_lifetime"):
-        if _overrun(_TWO_DAYS, parsed_period(getattr(consent, key))) is Overrun.ALWAYS:
-            message = f"{getattr(consent, key)!r} is under two days, and refusals are dated to the day"
+        if _overrun(_TWO_DAYS, getattr(consent, key)) is Overrun.ALWAYS:
+            message = f"{str(getattr(consent, key))!r} is under two days, and refusals are dated to the day"
             findings.mistake(("consent", key), message, 'write "2 days" or more')
     for key in ("lifetime", "refusal_lifetime"):
-        text = getattr(consent, key)
+        period = getattr(consent, key)
         # A default gives way to a lower cap.
-        if key in table_at(raw, "consent") and _overrun(parsed_period(text), cap) is not Overrun.NEVER:
-            findings.mistake(("consent", key), f"{text!r} is above max_lifetime, {str(cap)!r}")
+        if key in table_at(raw, "consent") and _overrun(period, cap) is not Overrun.NEVER:
+            findings.mistake(("consent", key), f"{str(period)!r} is above max_lifetime, {str(cap)!r}")
 
 
-def _cap(file: File) -> Period:
-    """The cap on every cookie; where the file's own is too high, what it may be at most."""
-    cap = parsed_period(file.consent.max_lifetime)
+def _cap(file: Registry) -> Period:
+    """`max_lifetime`, or 13 months if it is mistakenly above that."""
+    cap = file.consent.max_lifetime
     return cap if _overrun(cap, THIRTEEN_MONTHS) is Overrun.NEVER else THIRTEEN_MONTHS
 
 
-def _consent(file: File, findings: Findings) -> None:
+def _consent(file: Registry, findings: Findings) -> None:
     consent = file.consent
     for number, host in enumerate(file.site.hosts):
-        if consent.domain and host and not covers(consent.domain, host):
+        if consent.domain and host and not domain_matches(consent.domain, host):
             message = f"{consent.domain!r} does not cover the host {host!r} of site.hosts[{number}]"
             findings.mistake(("consent", "domain"), message)
     if consent.acceptance == "continued-browsing":
@@ -85,13 +85,13 @@ def _consent(file: File, findings: Findings) -> None:
         findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
 
 
-def covers(domain: str, host: str) -> bool:
+def domain_matches(domain: str, host: str) -> bool:
     """Whether a cookie with this Domain attribute goes to the host (RFC 6265, section 5.1.3)."""
     domain = domain.removeprefix(".")
     return host == domain or host.endswith(f".{domain}")
 
 
-def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
+def _purposes(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     own = table_at(raw, "purposes")
     for id, purpose in file.purposes.items():
         path = ("purposes", id)
@@ -99,42 +99,42 @@ def _purposes(file: File, raw: dict[str, Any], findings: Findings) -> None:
         if (
             id in own
             and not purpose.title
-            and not findings.spoilt(*path)
-            and not findings.spoilt(*path, "title")
+            and not findings.has_mistake(*path)
+            and not findings.has_mistake(*path, "title")
         ):
             findings.suspicion(path, "has no title", f"visitors read {id!r}")
 
 
-def _since(path: Path, since: int, file: File, findings: Findings) -> None:
-    if since > file.version and not findings.spoilt("version"):
+def _since(path: Path, since: int, file: Registry, findings: Findings) -> None:
+    if since > file.version and not findings.has_mistake("version"):
         message = f"{since} is above the version of the file, {file.version}"
         findings.mistake((*path, "since"), message, f"raise version to {since}")
 
 
-def _vendors(file: File, findings: Findings) -> None:
+def _vendors(file: Registry, findings: Findings) -> None:
     used = {cookie.vendor for cookie in file.cookies}
     known = _known_purposes(file)
     for id, vendor in file.vendors.items():
         path = ("vendors", id)
-        if findings.spoilt(*path):
+        if findings.has_mistake(*path):
             continue
         _since(path, vendor.since, file, findings)
         _vendor_purposes(path, vendor, known, findings)
-        if not vendor.purposes and id not in used and not findings.spoilt(*path, "purposes"):
+        if not vendor.purposes and id not in used and not findings.has_mistake(*path, "purposes"):
             message = "is missing, and no cookie names this vendor"
             findings.mistake((*path, "purposes"), message, 'as in ["advertising"]')
-        if not vendor.name and not findings.spoilt(*path, "name"):
+        if not vendor.name and not findings.has_mistake(*path, "name"):
             findings.suspicion(path, "has no name", f"visitors read {id!r}")
 
 
-def _vendor_purposes(path: Path, vendor: VendorTable, known: Collection[str], findings: Findings) -> None:
+def _vendor_purposes(path: Path, vendor: Vendor, known: Collection[str], findings: Findings) -> None:
     for number, purpose in enumerate(vendor.purposes):
         if purpose and purpose not in known:
             message, hint = f"unknown purpose {purpose!r}", did_you_mean(purpose, known)
             findings.mistake((*path, "purposes", number), message, hint)
 
 
-def _gating(file: File, findings: Findings) -> None:
+def _gating(file: Registry, findings: Findings) -> None:
     mode, path = file.gating.mode, ("gating", "mode")
     hosts = [host for vendor in file.vendors.values() for host in vendor.hosts]
     if mode == "off":
@@ -154,12 +154,12 @@ def _distinct(hosts: Iterable[str]) -> Iterable[HostPattern]:
     return dict.fromkeys(pattern for host in hosts if (pattern := HostPattern.parse(host)))
 
 
-def _known_purposes(file: File) -> list[str]:
-    """The ids that may be used: the site's own and the standard ones."""
+def _known_purposes(file: Registry) -> list[str]:
+    """The ids of declared and standard purposes."""
     return list(dict.fromkeys([*file.purposes, *catalogue.purposes()]))
 
 
-def _cookies(file: File, findings: Findings) -> None:
+def _cookies(file: Registry, findings: Findings) -> None:
     known, cap = _known_purposes(file), _cap(file)
     _names(file, findings)
     for number, cookie in enumerate(file.cookies):
@@ -171,11 +171,11 @@ def _cookies(file: File, findings: Findings) -> None:
             message, hint = f"unknown vendor {cookie.vendor!r}", did_you_mean(cookie.vendor, file.vendors)
             findings.mistake((*path, "vendor"), message, hint)
         _cookie_lifetime(path, cookie.lifetime, cap, findings)
-        _places(path, cookie, file.site.hosts, findings)
+        _domains_and_paths(path, cookie, file.site.hosts, findings)
     _trackers(file, findings)
 
 
-def _names(file: File, findings: Findings) -> None:
+def _names(file: Registry, findings: Findings) -> None:
     own = consent_cookie_names(file.consent.cookie)
     first: dict[str, int] = {}
     for number, cookie in enumerate(file.cookies):
@@ -190,47 +190,53 @@ def _names(file: File, findings: Findings) -> None:
         first.setdefault(name, number)
 
 
+def _over_http(configured: str) -> str:
+    """The name of the consent cookie over http."""
+    for prefix in _PREFIXES:
+        configured = configured.removeprefix(prefix)
+    return configured
+
+
 def consent_cookie_names(configured: str) -> set[str]:
     """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = configured
-    for prefix in _PREFIXES:
-        plain = plain.removeprefix(prefix)
+    plain = _over_http(configured)
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
-def _cookie_lifetime(path: Path, lifetime: str | None, cap: Period, findings: Findings) -> None:
-    if lifetime is None or lifetime == "session":
+def _cookie_lifetime(path: Path, lifetime: Period | Session | None, cap: Period, findings: Findings) -> None:
+    if not isinstance(lifetime, Period):
         return
-    match _overrun(parsed_period(lifetime), cap):
+    match _overrun(lifetime, cap):
         case Overrun.ALWAYS:
-            message = f"{lifetime!r} is above the cap, {str(cap)!r}"
+            message = f"{str(lifetime)!r} is above the cap, {str(cap)!r}"
             findings.mistake((*path, "lifetime"), message, f'at most "{cap}"')
         case Overrun.SOMETIMES:
-            message = f"{lifetime!r} is cut where {cap} are shorter"
+            message = f"{str(lifetime)!r} is cut where {cap} are shorter"
             findings.suspicion((*path, "lifetime"), message, f'did you mean "{cap}"?')
 
 
-def _places(path: Path, cookie: CookieTable, hosts: Sequence[str], findings: Findings) -> None:
-    bound = cookie.name.lower().startswith("__host-")
-    for where, domain in _each((*path, "domain"), cookie.domain):
-        if bound:
-            # RFC 6265bis, section 4.1.3.2: browsers refuse it.
-            findings.mistake(where, f"a cookie named {cookie.name!r} has no domain", "leave it out")
-        elif hosts and domain and not any(not host or covers(domain, host) for host in hosts):
-            findings.suspicion(where, f"{domain!r} covers none of site.hosts")
-    for where, place in _each((*path, "path"), cookie.path):
-        if bound and place not in {"", "/"}:
-            findings.mistake(where, f'a cookie named {cookie.name!r} has the path "/"', "leave it out")
+def _domains_and_paths(path: Path, rule: CookieRule, hosts: Sequence[str], findings: Findings) -> None:
+    if rule.name.lower().startswith("__host-"):
+        _host_prefix_demands(path, rule, findings)
+    elif hosts and "" not in hosts:
+        for number, domain in enumerate(rule.domains):
+            if domain and not any(domain_matches(domain, host) for host in hosts):
+                findings.suspicion((*path, "domain", number), f"{domain!r} covers none of site.hosts")
 
 
-def _each(path: Path, value: str | list[str]) -> Iterable[tuple[Path, str]]:
-    if isinstance(value, str):
-        return [(path, value)]
-    return [((*path, number), entry) for number, entry in enumerate(value)]
+def _host_prefix_demands(path: Path, rule: CookieRule, findings: Findings) -> None:
+    """Browsers refuse a `__Host-` cookie with a domain or another path (RFC 6265bis, section 4.1.3.2)."""
+    for number in range(len(rule.domains)):
+        message = f"a cookie named {rule.name!r} has no domain"
+        findings.mistake((*path, "domain", number), message, "leave it out")
+    for number, place in enumerate(rule.paths):
+        if place not in {"", "/"}:
+            message = f'a cookie named {rule.name!r} has the path "/"'
+            findings.mistake((*path, "path", number), message, "leave it out")
 
 
-def _trackers(file: File, findings: Findings) -> None:
-    essential = {id for id, purpose in file.purposes.items() if purpose.basis == "essential"}
+def _trackers(file: Registry, findings: Findings) -> None:
+    essential = {id for id, purpose in file.purposes.items() if purpose.basis is Basis.ESSENTIAL}
     for number, cookie in enumerate(file.cookies):
         tracker = _tracker(cookie.name) if cookie.purpose in essential else None
         if tracker:
@@ -240,14 +246,14 @@ def _trackers(file: File, findings: Findings) -> None:
 
 
 def _tracker(name: str) -> catalogue.Table | None:
-    """The well-known tracker that a rule lets pass, if any: by its name, or by a pattern around it."""
+    """The well-known tracker whose cookies a rule with this name covers, None if there is none."""
     classify, by_name = _known_trackers()
-    # Read as a name, a pattern is found within a wider pattern.
+    # Classified as if it were a name, a pattern matches a wider pattern.
     match = classify(name)
     if match:
         return by_name[match.name]
-    # A lone star is suspected already.
-    within = (known for known in by_name if "*" in name and name != "*" and embraces(name, known))
+    # A rule "*" has its own warning.
+    within = (known for known in by_name if "*" in name and name != "*" and subsumes(name, known))
     return next((by_name[known] for known in within), None)
 
 
@@ -257,8 +263,8 @@ def _known_trackers() -> tuple[Callable[[str], CookieRule | None], dict[str, cat
     return classifier(CookieRule(name=name, purpose="") for name in by_name), by_name
 
 
-def embraces(pattern: str, other: str) -> bool:
-    """Whether a pattern takes in every name that the other name or pattern stands for."""
+def subsumes(pattern: str, other: str) -> bool:
+    """Whether a pattern matches every name that the other name or pattern matches."""
     prefix, _, suffix = pattern.partition("*")
     start, star, end = other.partition("*")
     if star:
@@ -266,8 +272,8 @@ def embraces(pattern: str, other: str) -> bool:
     return len(other) >= len(prefix + suffix) and other.startswith(prefix) and other.endswith(suffix)
 
 
-def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
-    if findings.spoilt("site", "languages"):
+def _languages(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
+    if findings.has_mistake("site", "languages"):
         return
     tables = [
         ("site",),
@@ -280,7 +286,7 @@ def _languages(file: File, raw: dict[str, Any], findings: Findings) -> None:
                 _wordings((*path, key), text, file.site.languages, findings)
 
 
-def _wordings(path: Path, text: dict[str, Any], languages: list[str], findings: Findings) -> None:
+def _wordings(path: Path, text: dict[str, Any], languages: Sequence[str], findings: Findings) -> None:
     for language in languages:
         if language and language not in text:
             findings.suspicion(path, f"has no wording in {language!r}")

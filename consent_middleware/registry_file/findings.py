@@ -1,6 +1,5 @@
-"""What is found wrong in a registry file, collected until all of it is known."""
+"""Collects the mistakes and suspicions of one registry file, with the lines where they are."""
 
-import difflib
 import re
 from collections.abc import Collection
 from functools import cached_property
@@ -19,29 +18,29 @@ class Problem(NamedTuple):
 
 
 class Findings:
-    """Mistakes and suspicions of one file; their lines are looked up only if there are any."""
+    """Mistakes and suspicions of one file. Line numbers are only worked out if there are any."""
 
     def __init__(self, file: str, text: str) -> None:
         self._file, self._text = file, text
         self._mistakes: list[tuple[Path, Problem]] = []
         self._suspicions: list[tuple[Path, Problem]] = []
-        self._spoilt: set[Path] = set()
+        self._mistaken: set[Path] = set()
 
     def mistake(self, path: Path, message: str, hint: str = "") -> None:
-        """Note what stops the start."""
+        """Add a finding that stops the start."""
         self._mistakes.append((path, Problem(message, hint)))
-        self._spoilt.add(path)
+        self._mistaken.add(path)
 
     def suspicion(self, path: Path, message: str, hint: str = "") -> None:
-        """Note what is allowed but probably not meant."""
+        """Add a finding that is allowed but probably not intended."""
         self._suspicions.append((path, Problem(message, hint)))
 
-    def spoilt(self, *path: str | int) -> bool:
-        """Whether the value itself is mistaken, so that what follows from it says nothing."""
-        return path in self._spoilt
+    def has_mistake(self, *path: str | int) -> bool:
+        """Whether this value has a mistake already, so that checks that rest on it are skipped."""
+        return path in self._mistaken
 
     def line(self, path: Path) -> int:
-        """The line of a key; of the table that it is missing from, if it is not there; else 0."""
+        """The line of a key, or of the table where it is missing; 0 if neither is in the file."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 0)
@@ -62,14 +61,20 @@ class Findings:
 
     def _located(self, found: list[tuple[Path, Problem]]) -> tuple[Mistake, ...]:
         located = (
-            Mistake(self._file, self.line(path), dotted(path), problem.message, problem.hint)
+            Mistake(
+                self._file, self.line(path), dotted(self._as_written(path)), problem.message, problem.hint
+            )
             for path, problem in found
         )
         return tuple(sorted(located, key=lambda mistake: mistake.line))
 
+    def _as_written(self, path: Path) -> Path:
+        """The path without index 0 where the file has a single value in place of an array."""
+        return path[:-1] if isinstance(path[-1], int) and path not in self._lines else path
+
 
 def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:
-    """What `tomllib` refused; until Python 3.14 only its message says where."""
+    """The mistake for an error of `tomllib`. Before Python 3.14 only its message has the line."""
     if isinstance(error, RecursionError):
         return Mistake(file, 0, "", "arrays or tables are nested too deeply")
     message = str(error)
@@ -81,13 +86,15 @@ def syntax_mistake(file: str, text: str, error: Exception) -> Mistake:
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """A hint at the known word that was probably meant, if one is near."""
+    """A hint with the most similar known word, "" if none is similar."""
+    import difflib  # noqa: PLC0415 - imported on first use
+
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return f"did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The same, or all that there are if they are few."""
+    """The same; without a similar word all known words, if there are at most twelve."""
     listed = f"known: {', '.join(known)}" if 0 < len(known) <= 12 else ""
     return nearest(word, known) or listed

@@ -1,11 +1,9 @@
-"""Where each key of a TOML document stands, for messages that name a line.
+"""The line of each key in a TOML document, for messages.
 
-No TOML library tells: this walks a document that `tomllib` has already accepted, so that it need not judge
-anything, only keep count.
+`tomllib` does not tell lines. This scanner reads documents that `tomllib` has accepted, so it checks nothing.
 """
 
 import re
-import tomllib
 
 Path = tuple[str | int, ...]
 """The keys that lead to a value, with the numbers of array entries, from 0."""
@@ -30,7 +28,7 @@ def locate(text: str) -> dict[Path, int]:
 
 
 def dotted(path: Path) -> str:
-    """A path as people write it: `cookies[3].purpose`; names that are no bare keys are quoted."""
+    """A path as text: `cookies[3].purpose`; keys that TOML demands quotes for are quoted."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{_spelled(step)}" for step in path)
     return "".join(steps).removeprefix(".")
 
@@ -144,4 +142,8 @@ class _Scanner:
 def _unquoted(part: str) -> str:
     if part[:1] == "'":
         return part[1:-1]
-    return str(tomllib.loads(f"key = {part}")["key"]) if part[:1] == '"' else part
+    if part[:1] != '"':
+        return part
+    import tomllib  # noqa: PLC0415 - imported on first use, by what only wants `findings.nearest`
+
+    return str(tomllib.loads(f"key = {part}")["key"])

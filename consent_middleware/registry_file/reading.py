@@ -3,64 +3,34 @@
 import os
 import tomllib
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from consent_middleware import catalogue
-from consent_middleware.core import registry as core
 from consent_middleware.core.periods import Overrun, Period
+from consent_middleware.core.registry import Basis, CookieRule, LocalizedText, Purpose, Vendor
 from consent_middleware.errors import Mistake, RegistryError, RegistryWarning
 
 from .checks import check, table_at
-from .conversion import convert
+from .converters import FILE, Converter, converter_for
 from .findings import Findings, syntax_mistake
-from .syntax import parsed_period
-from .tables import ConsentTable, CookieTable, File, PurposeTable, VendorTable
+from .registry import Registry
+
+_RULE, _PURPOSE = converter_for(CookieRule), converter_for(Purpose)
 
 
-class Registry(core.Registry):
-    """What a site declares, as read from its registry file."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> "Registry":
-        """Read a registry file; see `read_registry`."""
-        return _delivered(examine(path))
-
-    @classmethod
-    def from_text(cls, text: str) -> "Registry":
-        """Read what would stand in a registry file; see `read_registry_text`."""
-        return _delivered(examine_text(text))
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """All that reading a file tells: a registry if there are no mistakes, and the findings."""
+class Reading(NamedTuple):
+    """The result of reading a file: the registry, None if there are mistakes, and all findings."""
 
     registry: Registry | None
     mistakes: tuple[Mistake, ...] = ()
     suspicions: tuple[Mistake, ...] = ()
 
 
-def read_registry(path: str | os.PathLike[str]) -> Registry:
-    """Read a registry file (TOML 1.0, UTF-8).
-
-    Raises `RegistryError` with all mistakes at once; suspicions are warned of as `RegistryWarning`.
-    """
-    return _delivered(examine(path))
-
-
-def read_registry_text(text: str, file: str = "<text>") -> Registry:
-    """The same for a text; `file` is what messages call it."""
-    return _delivered(examine_text(text, file))
-
-
-def _delivered(reading: Reading) -> Registry:
+def registry_or_error(reading: Reading) -> Registry:
+    """The registry of a reading, its suspicions warned of; RegistryError if there are mistakes."""
     if reading.registry is None:
         raise RegistryError(reading.mistakes)
     for suspicion in reading.suspicions:
@@ -69,10 +39,10 @@ def _delivered(reading: Reading) -> Registry:
 
 
 def examine(path: str | os.PathLike[str]) -> Reading:
-    """What there is to say about a registry file, without raising or warning."""
+    """Read a registry file and return all findings, without raising or warning."""
     file = os.fspath(path)
     try:
-        octets = FilePath(path).read_bytes()
+        octets = Path(path).read_bytes()
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -83,20 +53,20 @@ def examine(path: str | os.PathLike[str]) -> Reading:
 
 
 def examine_text(text: str, file: str = "<text>") -> Reading:
-    """The same for a text; `file` is what messages call it."""
+    """Read a registry from a text; `file` is the name that messages give it."""
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         return Reading(None, (syntax_mistake(file, text, error),))
     findings = Findings(file, text)
-    tables = _completed(convert(_with_standard_keys(raw), findings), raw)
-    check(tables, raw, findings)
-    registry = None if findings.mistakes else _registry(tables)
+    written = _with_standard_purposes(FILE.convert(_with_standard_keys(raw), (), findings), raw)
+    check(written, raw, findings)
+    registry = None if findings.mistakes else _with_derived_values(written)
     return Reading(registry, findings.mistakes, findings.suspicions)
 
 
 def _with_standard_keys(raw: dict[str, Any]) -> dict[str, Any]:
-    """The file with what it leaves to the standard purpose of the same id."""
+    """The file's tables; the keys that a purpose leaves out are those of the standard purpose with its id."""
     standard = catalogue.purposes()
     purposes = {
         id: {**standard.get(id, {}), **own} if isinstance(own, dict) else own
@@ -105,146 +75,75 @@ def _with_standard_keys(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "purposes": purposes} if purposes else raw
 
 
-def _completed(file: File, raw: dict[str, Any]) -> File:
-    """The file with the standard purposes that it uses without naming them; with all if it names none."""
-    used = {cookie.purpose for cookie in (*file.cookies, *_preset_cookies(file).values())}
-    used.update(purpose for vendor in file.vendors.values() for purpose in vendor.purposes)
-    added = {
-        id: msgspec.convert(table, PurposeTable)
-        for id, table in catalogue.purposes().items()
-        if id not in file.purposes and (id in used or "purposes" not in raw)
-    }
-    # What is always on comes first on the pages.
-    first = {id: table for id, table in added.items() if table.basis == "essential"}
-    return msgspec.structs.replace(file, purposes={**first, **file.purposes, **added})
+def _with_standard_purposes(written: Registry, raw: dict[str, Any]) -> Registry:
+    """Add the standard purposes that are used but not declared; all of them if the file declares none."""
+    used = {rule.purpose for rule in (*written.cookies, *_preset_rules(written))}
+    used.update(purpose for vendor in written.vendors.values() for purpose in vendor.purposes)
+    missing = catalogue.purposes().keys() - written.purposes.keys()
+    wanted = missing & used if "purposes" in raw else missing
+    standard = catalogue.purposes().items()
+    added = {id: _from_catalogue(_PURPOSE, table, id) for id, table in standard if id in wanted}
+    # Pages list essential purposes first.
+    first = {id: purpose for id, purpose in added.items() if purpose.basis is Basis.ESSENTIAL}
+    return replace(written, purposes={**first, **written.purposes, **added})
 
 
-def _preset_cookies(file: File) -> dict[tuple[str, str], CookieTable]:
-    """The entries that presets bring, by preset and name; the file's own entries come before them."""
+def _preset_rules(written: Registry) -> list[CookieRule]:
+    """The rules of the presets, without names that the file itself, or an earlier preset, declares."""
     known = catalogue.presets()
-    taken = {cookie.name for cookie in file.cookies}
-    cookies = {}
-    for preset in dict.fromkeys(file.presets):
+    taken = {rule.name for rule in written.cookies}
+    rules = []
+    for preset in dict.fromkeys(written.presets):
         for entry in known.get(preset, ()):
             if entry["name"] not in taken:
                 taken.add(entry["name"])
-                cookies[preset, entry["name"]] = msgspec.convert(entry, CookieTable)
-    return cookies
+                rules.append(replace(_from_catalogue(_RULE, entry), preset=preset))
+    return rules
 
 
-def _registry(file: File) -> Registry:
-    site, consent = file.site, file.consent
-    own = [_rule(cookie) for cookie in file.cookies]
-    cap = parsed_period(consent.max_lifetime)
-    brought = [_capped(_rule(cookie, preset), cap) for (preset, _), cookie in _preset_cookies(file).items()]
-    return Registry(
-        version=file.version,
-        site=core.Site(
-            id=site.id or next(iter(site.hosts), ""),
-            name=_text(site.name),
-            hosts=tuple(site.hosts),
-            contact=_text(site.contact),
-            policy_updated=site.policy_updated,
-            languages=tuple(site.languages),
+def _from_catalogue(converter: Converter, entry: catalogue.Table, id: str = "") -> Any:
+    """Convert an entry of the catalogue, which tests keep free of mistakes."""
+    return converter.convert(entry, (id,), Findings("catalogue", ""))
+
+
+def _with_derived_values(written: Registry) -> Registry:
+    """Fill in what the file leaves out and what follows from its other keys."""
+    site, cap = written.site, written.consent.max_lifetime
+    return replace(
+        written,
+        site=replace(site, id=site.id or next(iter(site.hosts), "")),
+        consent=replace(
+            written.consent,
+            lifetime=_shorter(written.consent.lifetime, cap),
+            refusal_lifetime=_shorter(written.consent.refusal_lifetime, cap),
         ),
-        consent=_consent(consent),
-        purposes={id: _purpose(id, table) for id, table in file.purposes.items()},
-        vendors=_vendors(file),
-        cookies=(*own, *brought),
-        gating=core.Gating(mode=file.gating.mode, allow=tuple(file.gating.allow)),
-        records=core.RecordSettings(retention=parsed_period(file.records.retention)),
+        purposes={
+            id: replace(purpose, title=purpose.title or LocalizedText.of(id))
+            for id, purpose in written.purposes.items()
+        },
+        vendors=_vendors_with_derived_values(written),
+        # The site cannot be asked to write its cap into a preset.
+        cookies=(*written.cookies, *(_capped(rule, cap) for rule in _preset_rules(written))),
     )
 
 
-def _text(value: str | dict[str, str]) -> core.LocalizedText:
-    return core.LocalizedText.of(value) if value else core.LocalizedText()
-
-
-def _consent(table: ConsentTable) -> core.ConsentSettings:
-    cap = parsed_period(table.max_lifetime)
-    return core.ConsentSettings(
-        cookie=table.cookie,
-        domain=table.domain,
-        https=table.https,
-        path=table.path,
-        lifetime=_shorter(parsed_period(table.lifetime), cap),
-        refusal_lifetime=_shorter(parsed_period(table.refusal_lifetime), cap),
-        max_lifetime=cap,
-        unknown=table.unknown,
-        undeclared_request=table.undeclared_request,
-        mode=table.mode,
-        gpc=table.gpc,
-        dnt=table.dnt,
-        acceptance=table.acceptance,
-        model=table.model,
-        cors_origins=tuple(table.cors_origins),
-        set_cookie_headers=tuple(table.set_cookie_headers),
-    )
+def _vendors_with_derived_values(written: Registry) -> dict[str, Vendor]:
+    purposes: dict[str | None, dict[str, None]] = {}
+    for rule in written.cookies:
+        purposes.setdefault(rule.vendor, {})[rule.purpose] = None
+    return {
+        id: replace(
+            vendor,
+            name=vendor.name or LocalizedText.of(id),
+            purposes=tuple(dict.fromkeys(vendor.purposes or purposes.get(id, ()))),
+        )
+        for id, vendor in written.vendors.items()
+    }
 
 
 def _shorter(period: Period, cap: Period) -> Period:
     return period if period.overrun(cap) is Overrun.NEVER else cap
 
 
-def _purpose(id: str, table: PurposeTable) -> core.Purpose:
-    return core.Purpose(
-        id=id,
-        title=_text(table.title or id),
-        description=_text(table.description),
-        basis=core.Basis(table.basis),
-        since=table.since,
-        sale=table.sale,
-        secure=table.secure,
-        httponly=table.httponly,
-        samesite=table.samesite,
-    )
-
-
-def _vendors(file: File) -> dict[str, core.Vendor]:
-    purposes: dict[str | None, dict[str, None]] = {}
-    for cookie in file.cookies:
-        purposes.setdefault(cookie.vendor, {})[cookie.purpose] = None
-    return {id: _vendor(id, table, purposes.get(id, ())) for id, table in file.vendors.items()}
-
-
-def _vendor(id: str, table: VendorTable, of_its_cookies: Iterable[str]) -> core.Vendor:
-    return core.Vendor(
-        id=id,
-        name=_text(table.name or id),
-        purposes=tuple(dict.fromkeys(table.purposes or of_its_cookies)),
-        privacy_url=_text(table.privacy_url),
-        opt_out_url=_text(table.opt_out_url),
-        hosts=tuple(table.hosts),
-        google_consent=tuple(table.google_consent),
-        since=table.since,
-    )
-
-
-def _rule(table: CookieTable, preset: str | None = None) -> core.CookieRule:
-    lifetime = table.lifetime
-    return core.CookieRule(
-        name=table.name,
-        purpose=table.purpose,
-        vendor=table.vendor,
-        lifetime="session" if lifetime == "session" else parsed_period(lifetime) if lifetime else None,
-        description=_text(table.description),
-        data=tuple(_text(entry) for entry in table.data),
-        domains=_several(table.domain),
-        paths=_several(table.path),
-        partitioned=table.partitioned,
-        secure=table.secure,
-        httponly=table.httponly,
-        samesite=table.samesite,
-        preset=preset,
-    )
-
-
-def _several(value: str | list[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _capped(rule: core.CookieRule, cap: Period) -> core.CookieRule:
-    """A preset's rule within the site's cap, which the site cannot be asked to write into the preset."""
-    if not isinstance(rule.lifetime, Period):
-        return rule
-    return replace(rule, lifetime=_shorter(rule.lifetime, cap))
+def _capped(rule: CookieRule, cap: Period) -> CookieRule:
+    return replace(rule, lifetime=_shorter(rule.lifetime, cap)) if isinstance(rule.lifetime, Period) else rule

@@ -1,15 +1,17 @@
-"""How single values are written: names, hosts, periods, addresses.
+"""The formats of single values: names, hosts, periods, addresses.
 
-Each check takes a value and returns what is wrong with it, or None. The patterns are those of the JSON
-Schema too, so they keep to what ECMAScript and Python read alike.
+Each check takes a value and returns what is wrong with it, or None. The patterns are also in the JSON
+Schema, so they use only what ECMAScript and Python have in common.
 """
 
 import difflib
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from consent_middleware.core.periods import Period
+from consent_middleware.core.registry import Format, Session
 
 from .findings import Problem
 
@@ -22,7 +24,7 @@ PERIOD = r"(?!0+ )[0-9]{1,9} (second|minute|hour|day|week|month|year)s?"
 COOKIE_PERIOD = rf"session|{PERIOD}"
 # No more than one star; what RFC 6265bis, section 5.7, would cut or refuse is out.
 _NAME_PART = r"[\x20-\x29\x2b\x2d-\x3a\x3c\x3e-\x7e]*"
-COOKIE_NAME = rf"""(?![ "]){_NAME_PART}(\*{_NAME_PART})?(?<![ "])"""
+COOKIE_NAME = rf"""(?![ "]|$){_NAME_PART}(\*{_NAME_PART})?(?<![ "])"""
 COOKIE_PATH = r"/[^;\x00-\x1f\x7f]*"
 # RFC 9110, section 5.6.2, which RFC 6265 builds on.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -31,6 +33,7 @@ HOST = rf"{_LABEL}(\.{_LABEL})*"
 SITE_HOST = rf"({HOST}|\[[0-9a-f:.]+\])"
 SOURCE_HOST = rf"(\*\.)?{HOST}"
 COOKIE_DOMAIN = rf"\.?{HOST}"
+CONSENT_DOMAIN = rf"({COOKIE_DOMAIN})?"
 ORIGIN = rf"[a-z][a-z0-9+.-]*://{SITE_HOST}(:[0-9]{{1,5}})?"
 URL = r"[hH][tT][tT][pP][sS]?://[^\s/?#\x00-\x1f\x7f]+[^\s\x00-\x1f\x7f]*"
 MOUNT = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+"
@@ -44,7 +47,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def fits(pattern: str, value: str) -> bool:
-    """Whether the whole value is written as the pattern says."""
+    """Whether the pattern matches the whole value."""
     return re.fullmatch(pattern, value) is not None
 
 
@@ -89,7 +92,7 @@ def cookie_name(value: str) -> Problem | None:
     """A cookie's name, or a pattern of names with one star."""
     if len(value.encode()) > NAME_OCTETS:
         return Problem(f"a cookie name longer than {NAME_OCTETS} octets")
-    if fits(COOKIE_NAME, value) and value:
+    if fits(COOKIE_NAME, value):
         return None
     if not value:
         return Problem("a cookie name may not be empty")
@@ -197,5 +200,37 @@ def set_cookie_header(value: str) -> Problem | None:
 
 @lru_cache(4096)
 def parsed_period(text: str) -> Period:
-    """The period of a text that has been checked; few texts are used for many cookies."""
+    """The period of a checked string; cached, because many cookies have the same few lifetimes."""
     return Period.parse(text)
+
+
+def cookie_lifetime(text: str) -> Period | Session:
+    """The lifetime of a cookie, from a checked string."""
+    return "session" if text == "session" else parsed_period(text)
+
+
+class StringFormat(NamedTuple):
+    """One format: its pattern, its check, and the function that makes the value of a checked string."""
+
+    pattern: str
+    check: Check
+    make: Callable[[str], Any] = str
+
+
+FORMATS = {
+    Format.ID: StringFormat(ID, id),
+    Format.LANGUAGE: StringFormat(LANGUAGE, language),
+    Format.URL: StringFormat(URL, url),
+    Format.ORIGIN: StringFormat(ORIGIN, origin),
+    Format.PERIOD: StringFormat(PERIOD, period, parsed_period),
+    Format.COOKIE_PERIOD: StringFormat(COOKIE_PERIOD, cookie_period, cookie_lifetime),
+    Format.COOKIE_NAME: StringFormat(COOKIE_NAME, cookie_name),
+    Format.COOKIE_DOMAIN: StringFormat(COOKIE_DOMAIN, cookie_domain),
+    Format.COOKIE_PATH: StringFormat(COOKIE_PATH, cookie_path),
+    Format.SITE_HOST: StringFormat(SITE_HOST, site_host),
+    Format.SOURCE_HOST: StringFormat(SOURCE_HOST, source_host),
+    Format.CONSENT_COOKIE: StringFormat(CONSENT_COOKIE, consent_cookie),
+    Format.CONSENT_DOMAIN: StringFormat(CONSENT_DOMAIN, consent_domain),
+    Format.MOUNT: StringFormat(MOUNT, mount),
+    Format.SET_COOKIE_HEADER: StringFormat(SET_COOKIE_HEADER, set_cookie_header),
+}

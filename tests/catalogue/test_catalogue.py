@@ -9,7 +9,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from consent_middleware import catalogue
 from consent_middleware.core.periods import Period
-from consent_middleware.registry_file import read_registry_text
+from consent_middleware.registry_file import Registry
 from consent_middleware.registry_file.syntax import cookie_name
 
 LANGUAGES = {"en", "fr", "de", "es", "it", "nl", "pl", "pt"}
@@ -32,7 +32,7 @@ def test_standard_purposes_have_texts_in_all_languages(id):
 @pytest.mark.parametrize("name", catalogue.presets())
 def test_a_preset_is_read_without_a_word(name):
     """Each preset is a registry of its own: no mistakes, no suspicions, texts in English and French."""
-    registry = read_registry_text(f'presets = ["{name}"]')
+    registry = Registry.from_text(f'presets = ["{name}"]')
     assert registry.cookies
     for rule in registry.cookies:
         assert rule.preset == name
@@ -50,7 +50,7 @@ def test_all_presets_that_were_promised_are_there():
 
 def test_djangos_preset_has_djangos_names_and_ages():
     """As in Django's own default settings."""
-    rule = read_registry_text('presets = ["django"]').classify
+    rule = Registry.from_text('presets = ["django"]').classify
     assert seconds(rule(global_settings.SESSION_COOKIE_NAME).lifetime) == global_settings.SESSION_COOKIE_AGE
     assert seconds(rule(global_settings.CSRF_COOKIE_NAME).lifetime) == global_settings.CSRF_COOKIE_AGE
     assert rule(global_settings.LANGUAGE_COOKIE_NAME).purpose == "preferences"
@@ -62,20 +62,20 @@ def test_djangos_preset_has_djangos_names_and_ages():
 def test_flasks_preset_has_flasks_name_and_age():
     """As in Flask's own default settings."""
     config = Flask("app").config
-    rule = read_registry_text('presets = ["flask"]').classify(config["SESSION_COOKIE_NAME"])
+    rule = Registry.from_text('presets = ["flask"]').classify(config["SESSION_COOKIE_NAME"])
     assert seconds(rule.lifetime) == config["PERMANENT_SESSION_LIFETIME"].total_seconds()
 
 
 def test_starlettes_preset_has_starlettes_name_and_age():
     """As in the middleware's own defaults."""
     middleware = SessionMiddleware(lambda *_: None, "key")
-    rule = read_registry_text('presets = ["starlette"]').classify(middleware.session_cookie)
+    rule = Registry.from_text('presets = ["starlette"]').classify(middleware.session_cookie)
     assert seconds(rule.lifetime) == middleware.max_age
 
 
 def test_a_session_in_pieces_is_recognised():
     """Litestar numbers the pieces of a long session."""
-    classify = read_registry_text('presets = ["litestar"]').classify
+    classify = Registry.from_text('presets = ["litestar"]').classify
     assert {classify(name).purpose for name in ("session", "session-0", "session-12")} == {"essential"}
     assert classify("session_0") is None
 
@@ -94,7 +94,7 @@ def test_no_preset_is_taken_for_a_tracker():
     """A framework's own cookies, written by hand, raise no suspicion."""
     for rules in catalogue.presets().values():
         entries = (f'[[cookies]]\nname = "{rule["name"]}"\npurpose = "essential"\n' for rule in rules)
-        assert read_registry_text("".join(entries)).cookies
+        assert Registry.from_text("".join(entries)).cookies
 
 
 def test_periods_of_presets_are_bounds():

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient, makes_document
@@ -127,7 +128,7 @@ class TestThePolicyOfAVisitor:
 
     def test_a_site_at_an_address(self):
         """An IPv6 address has no place in a policy, which names the page's own origin anyway."""
-        gate = Gate(replace(registry(allow=()), site=Site(hosts=("[::1]",))))
+        gate = Gate(structs.replace(registry(allow=()), site=Site(hosts=("[::1]",))))
         assert values("Content-Security-Policy", answer(gate=gate)) == [f"default-src 'self' {TAIL}"]
 
     def test_no_declared_host_no_change(self):

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from consent_middleware.core.periods import Period
 from consent_middleware.core.registry import CookieRule, LocalizedText, Registry

@@ -8,19 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from consent_middleware.core import registry as core
 from consent_middleware.core.periods import Period
-from consent_middleware.registry_file import Registry, examine_text, json_schema
+from consent_middleware.registry_file import Registry
+from consent_middleware.registry_file.converters import FILE, converter_for
+from consent_middleware.registry_file.reading import examine_text
+from consent_middleware.registry_file.schema import json_schema
 from consent_middleware.registry_file.syntax import COOKIE_PERIOD, fits
-from consent_middleware.registry_file.tables import (
-    ConsentTable,
-    CookieTable,
-    File,
-    GatingTable,
-    PurposeTable,
-    RecordsTable,
-    SiteTable,
-    VendorTable,
-)
 
 WORDS = st.one_of(
     st.sampled_from(
@@ -44,25 +38,28 @@ VALUES = st.recursive(
 
 def table(kind):
     """Some of a table's keys with any values, and at times a key that it does not have."""
-    known = st.sampled_from(kind.__struct_fields__)
+    known = st.sampled_from(list(converter_for(kind).keys))
     return st.dictionaries(st.one_of(known, known, known, KEYS), VALUES, max_size=4)
 
 
 COOKIES = st.builds(
-    lambda name, purpose, rest: {**rest, "name": name, "purpose": purpose}, WORDS, WORDS, table(CookieTable)
+    lambda name, purpose, rest: {**rest, "name": name, "purpose": purpose},
+    WORDS,
+    WORDS,
+    table(core.CookieRule),
 )
 FILES = st.fixed_dictionaries(
     {},
     optional={
         "version": st.integers(0, 2),
         "presets": st.lists(WORDS, max_size=2),
-        "site": table(SiteTable),
-        "consent": table(ConsentTable),
-        "purposes": st.dictionaries(WORDS, table(PurposeTable), max_size=2),
-        "vendors": st.dictionaries(WORDS, table(VendorTable), max_size=2),
+        "site": table(core.Site),
+        "consent": table(core.ConsentSettings),
+        "purposes": st.dictionaries(WORDS, table(core.Purpose), max_size=2),
+        "vendors": st.dictionaries(WORDS, table(core.Vendor), max_size=2),
         "cookies": st.lists(COOKIES, max_size=3),
-        "gating": table(GatingTable),
-        "records": table(RecordsTable),
+        "gating": table(core.Gating),
+        "records": table(core.RecordSettings),
     },
 )
 VALIDATOR = Draft202012Validator(json_schema())
@@ -105,7 +102,7 @@ def test_what_the_schema_refuses_is_refused(raw):
     assert not refused or examine_text(document(raw)).mistakes
 
 
-@given(st.sampled_from(File.__struct_fields__), VALUES)
+@given(st.sampled_from(list(FILE.keys)), VALUES)
 def test_any_value_at_the_top_is_answered(key, value):
     """A table may be anything but a table."""
     reading = examine_text(f"{key} = {toml(value)}\n")

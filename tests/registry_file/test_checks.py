@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from consent_middleware.core.compiled import compile_registry
 from consent_middleware.core.gating import Gate, Recipient
 from consent_middleware.core.permissions import Grounds, permissions_on
-from consent_middleware.registry_file import examine_text
-from consent_middleware.registry_file.checks import consent_cookie_names, covers, embraces
+from consent_middleware.registry_file.checks import consent_cookie_names, domain_matches, subsumes
+from consent_middleware.registry_file.reading import examine_text
 
 LETTERS = st.text("ab", max_size=3)
 PATTERNS = st.builds("{}*{}".format, LETTERS, LETTERS)
@@ -33,13 +33,13 @@ def fits(pattern, name):
 )
 def test_a_pattern_embraces_what_it_always_matches(pattern, other, expected):
     """Every name of the other is one of the pattern's."""
-    assert embraces(pattern, other) is expected
+    assert subsumes(pattern, other) is expected
 
 
 @given(PATTERNS, st.one_of(PATTERNS, LETTERS), LETTERS)
 def test_embraced_names_are_matched(pattern, other, middle):
     """Whatever stands in the place of the other's star."""
-    if embraces(pattern, other):
+    if subsumes(pattern, other):
         assert fits(pattern, other.replace("*", middle))
 
 
@@ -55,7 +55,7 @@ def test_embraced_names_are_matched(pattern, other, middle):
 )
 def test_a_domain_covers_itself_and_what_is_below(domain, host, expected):
     """As browsers match domains; a leading dot makes no difference."""
-    assert covers(domain, host) is expected
+    assert domain_matches(domain, host) is expected
 
 
 @pytest.mark.parametrize("configured", ["choice", "__Host-choice", "__Secure-choice"])
