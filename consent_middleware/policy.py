@@ -1,7 +1,6 @@
 """ConsentPolicy: registry, keys and options, checked at start and prepared for the request path."""
 
 import os
-import secrets
 import warnings
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
@@ -9,11 +8,10 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from .appearance import Appearance
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
-from .core.registry import LawModel, Registry
+from .core.registry import LawModel
 from .core.set_cookie import EPOCH, imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
@@ -23,10 +21,11 @@ from .observe import DecisionLog, Log
 from .recording import ChoiceHook, Recorder
 from .records.signing import checked_secrets
 from .records.snapshot import snapshot_of
-from .registry_file import read_registry
+from .registry_file import Registry
 from .request import Target
 
 if TYPE_CHECKING:
+    from .appearance import Appearance
     from .records.store import RecordStore
 
 DecisionHook = Callable[[Decision, Target], Decision | None]
@@ -81,7 +80,7 @@ class ConsentPolicy:
         self.compiled = compile_registry(registry)
         self.log = Log(clock)
         self.clock = clock if clock is _utc_now else partial(_time_of, clock, self.log)
-        self.random = options.get("random", secrets.token_bytes)
+        self.random = options.get("random", os.urandom)
         self.model = options.get("model")
         self.on_decision = options.get("on_decision")
         self.prepared: object = None
@@ -123,7 +122,7 @@ class ConsentPolicy:
         keys = variable.split() if secret_keys is None else secret_keys
         if options.get("records") is None:
             options["records"] = os.environ.get("CONSENT_RECORDS")
-        return cls(read_registry(path), secret_keys=keys, **options)
+        return cls(Registry.from_file(path), secret_keys=keys, **options)
 
     def _warn_of_proxy(self) -> None:
         self.log.warning(
@@ -220,7 +219,9 @@ def _checked_keys(given: Sequence[str] | str) -> list[str]:
     return keys
 
 
-def _checked_appearance(directory: str | os.PathLike[str] | None, registry: Registry) -> Appearance:
+def _checked_appearance(directory: str | os.PathLike[str] | None, registry: Registry) -> "Appearance":
+    from .appearance import Appearance  # noqa: PLC0415 - imported on first use
+
     appearance = Appearance.of(directory)
     for language in registry.site.languages:
         if not appearance.speaks(language):

@@ -371,7 +371,7 @@ def test_a_grant_of_what_stands_is_no_choice(
     """Nothing is recorded, told or stored; the answer is private, for the visitor's state was read."""
     events, told = [], []
     policy = make_policy(registry_text, on_choice=lambda *choice: told.append(choice))
-    policy.record = events.append
+    policy.recorder.record = events.append
 
     def grant(target):
         consent = get_consent(target)
@@ -390,7 +390,7 @@ def test_the_same_grant_again_is_no_choice(exchanges, make_policy, visitors, vis
     """Of two equal grants the first is recorded, on the same answer or the next."""
     events = []
     policy = make_policy()
-    policy.record = events.append
+    policy.recorder.record = events.append
     request = {"method": "POST", "fields": [SAME], "policy": policy, "on_request": act("social", "social")}
     first = exchanges.run(cookie=visitors[visitor], **request)
     [line] = own(first)
@@ -403,7 +403,7 @@ def test_a_grant_that_lifts_an_objection_is_a_choice(exchanges, make_policy, vis
     """A purpose that needs no consent is added where the visitor had refused it."""
     events = []
     policy = make_policy()
-    policy.record = events.append
+    policy.recorder.record = events.append
     request = {"method": "POST", "fields": [SAME], "cookie": visitors["none"], "policy": policy}
     answer = exchanges.run(on_request=act("measurement"), **request)
     assert kept(policy, answer).refused_purposes == ()

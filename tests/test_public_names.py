@@ -57,7 +57,6 @@ purpose: Purpose = registry.purposes["analytics"]
 """
 
 
-@pytest.mark.xfail(reason="the policy still names the class of the core", raises=AssertionError)
 def test_a_policys_registry_is_the_registry_of_the_root(tmp_path):
     """`registry: Registry = policy.registry` passes a strict type checker."""
     api = pytest.importorskip("mypy.api")

@@ -213,7 +213,7 @@ class Filter:
     ) -> Filtered:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
-        The fields are all text, or all octets; TypeError or ValueError for others. `review` sees each line with
+        The fields are tuples, all of text or all of octets; TypeError or ValueError for others. `review` sees each line with
         what becomes of it, and says what does. What is no field never leaves: see `sendable`.
         """
         leaving: list[Field] = []
@@ -222,7 +222,10 @@ class Filter:
         exact, known = bytes if octets else str, self._kinds
         line_feed, carriage_return, null = BREAKS[octets]
         remembered = self.today(context.view, context.now)
-        for name, value in fields:
+        for field in fields:
+            if type(field) is not tuple:
+                raise TypeError("a header field is no tuple")
+            name, value = field
             # What inherits from these types can say one thing when asked and another when sent.
             if type(name) is not exact or type(value) is not exact:
                 raise TypeError("a header field is not of the door's type")
