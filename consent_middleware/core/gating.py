@@ -8,8 +8,11 @@ declare the same, each must be allowed; and since a policy cannot subtract, an a
 closed while a host below it is refused. `allow` and the site's own hosts are open whatever the vendors say.
 
 With `mode = "report"` a page gets the same policy in its reporting form and nothing else changes, also where
-no vendor has a host yet: it is how the hosts are found. `enforce` gates nothing until one has, for then no
-choice of a visitor could open anything.
+no vendor has a host yet: it is how the hosts are found. The policy is everybody's then, and caches may keep
+the page; once a vendor has a host, it tells what a visitor allows. `enforce` gates nothing until one has, for
+then no choice of a visitor could open anything.
+
+What a browser may read and we cannot does not leave.
 """
 
 import re
@@ -33,7 +36,7 @@ from .device_headers import (
 )
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, Registry
-from .structured_fields import dictionary, loaded_by_link, string_item, without_members
+from .structured_fields import dictionary, loaded_by_link, string_item, strings, without_members
 
 Headers = Sequence[tuple[str, str]]
 
@@ -158,7 +161,7 @@ class Gate:
 
     def governs(self, status: int, headers: Headers, destination: str = "") -> bool:
         """Whether what leaves depends on the visitor, so that no shared cache may keep it."""
-        if self.mode == "off":
+        if not self._vendors:
             return False
         touched, document = self._survey(status, headers, destination)
         return touched or document
@@ -171,7 +174,8 @@ class Gate:
             key = _key(name)
             if key in self._read:
                 touched |= key in self._governed
-                located |= key == "location"
+                # A redirect to nowhere is shown as a page.
+                located |= key == "location" and bool(value.strip())
                 if key == "content-type":
                     types.append(value)
         redirects = located and status in _REDIRECTS
@@ -211,6 +215,7 @@ class Gate:
     def _permitted(self, headers: Headers, opening: _Opening, recipient: Recipient) -> Headers:
         passage = _Passage(opening, recipient)
         judged = self._judged(headers, passage)
+        judged = _combined(judged, "reporting-endpoints", passage.endpoints)
         judged = _combined(judged, "report-to", passage.report_to)
         return _combined(judged, "nel", passage.nel)
 
@@ -277,7 +282,6 @@ class _Passage:
             "content-security-policy": self._policy,
             "content-security-policy-report-only": self._report_only,
             "link": self.link,
-            "reporting-endpoints": self._endpoints,
             "speculation-rules": self._speculation,
         }
 
@@ -308,14 +312,19 @@ class _Passage:
     def _speculation(self, value: str) -> str | None:
         return without_members(value, lambda member: self.opens(string_item(member) or ""))
 
-    def _endpoints(self, value: str) -> str | None:
-        pairs = dictionary(value)
-        kept = [text for _, text in pairs or () if self.opens(string_item(text.partition("=")[2]) or "")]
-        return value if pairs is None or len(kept) == len(pairs) else ", ".join(kept) or None
+    def endpoints(self, values: list[str]) -> list[str]:
+        """The endpoints of Reporting-Endpoints that are open."""
+        pairs = dictionary(", ".join(values))
+        kept = [text for _, text in pairs or () if all(map(self.opens, strings(text)))]
+        if pairs is not None and len(kept) == len(pairs):
+            return values
+        return [", ".join(kept)] if kept else []
 
     def report_to(self, values: list[str]) -> list[str]:
         """The groups of Report-To; one left without an open endpoint is withdrawn: browsers keep them."""
         groups = _json_list(values)
+        if groups is None:
+            return []
         kept = [self._group(group) if isinstance(group, dict) else group for group in groups]
         self._groups = frozenset(
             str(group.get("group", "default"))
@@ -340,7 +349,10 @@ class _Passage:
         Browsers read the first element only and remember it (Network Error Logging, section 4.1): so it is
         replaced by a withdrawal.
         """
-        policy = next(iter(_json_list(values)), None)
+        policies = _json_list(values)
+        if policies is None:
+            return []
+        policy = next(iter(policies), None)
         if not isinstance(policy, dict) or "report_to" not in policy:
             return values
         group = policy["report_to"]
@@ -399,12 +411,12 @@ def _host_of(url: str) -> HostPattern | bool:
     return host or False
 
 
-def _json_list(values: list[str]) -> list[Any]:
-    """A field of JSON values separated by commas, empty if it is none (Network Reporting API, section 3)."""
+def _json_list(values: list[str]) -> list[Any] | None:
+    """A field of JSON values separated by commas, None if it is none (Network Reporting API, section 3)."""
     try:
         return msgspec.json.decode(f"[{','.join(values)}]".encode("latin-1"), type=list[Any])
     except (ValueError, RecursionError):
-        return []
+        return None
 
 
 def _json(value: Any) -> str:
