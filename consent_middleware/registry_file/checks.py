@@ -16,6 +16,7 @@ from .tables import CookieTable, File, VendorTable
 
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
+_REFUSED_OVER_HTTP = ("__host-", "__secure-", "__http-")
 _TWO_DAYS = Period.parse("2 days")
 _BUFFERS = (
     "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers;"
@@ -83,6 +84,20 @@ def _consent(file: File, findings: Findings) -> None:
     if consent.acceptance == "continued-browsing":
         message = "regulators in the EU do not accept continued browsing as consent"
         findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
+    _consent_cookie(file, findings)
+
+
+def _consent_cookie(file: File, findings: Findings) -> None:
+    """What browsers would not store: without it every choice is lost, and every visitor is asked again."""
+    consent = file.consent
+    top = consent.domain.removeprefix(".")
+    if top and "." not in top and top not in file.site.hosts:
+        message = f"browsers store no cookie for all hosts below {top!r}"
+        findings.suspicion(("consent", "domain"), message, 'as in ".example.com"')
+    # RFC 6265bis, section 5.7: the prefixes count in any case.
+    if _over_http(consent.cookie).lower().startswith(_REFUSED_OVER_HTTP):
+        message = f"over http browsers refuse a cookie named {_over_http(consent.cookie)!r}"
+        findings.suspicion(("consent", "cookie"), message, 'write "__Host-…" or "__Secure-…", once')
 
 
 def covers(domain: str, host: str) -> bool:
@@ -192,10 +207,15 @@ def _names(file: File, findings: Findings) -> None:
 
 def consent_cookie_names(configured: str) -> set[str]:
     """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = configured
-    for prefix in _PREFIXES:
-        plain = plain.removeprefix(prefix)
+    plain = _over_http(configured)
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
+
+
+def _over_http(configured: str) -> str:
+    """The name of the consent cookie over http."""
+    for prefix in _PREFIXES:
+        configured = configured.removeprefix(prefix)
+    return configured
 
 
 def _cookie_lifetime(path: Path, lifetime: str | None, cap: Period, findings: Findings) -> None:
