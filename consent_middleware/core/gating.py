@@ -43,9 +43,13 @@ Headers = Sequence[tuple[str, str]]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DOCUMENTS = frozenset({"text/html", "application/xhtml+xml"})
 _SNIFFED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})
+# Of the multipart type each part has a type of its own.
 _CODE = re.compile(
-    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml"
+    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml|text/xsl"
+    r"|multipart/x-mixed-replace"
 )
+# Browsers read a type up to any of these, whatever follows, so that `text/html charset=utf-8` is HTML.
+_END_OF_TYPE = re.compile(r"[\s;(]")
 _WORKER_DESTINATIONS = frozenset({"serviceworker", "sharedworker", "worker"})
 _DOCUMENT_DESTINATIONS = _WORKER_DESTINATIONS | {
     "",
@@ -73,7 +77,9 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
 
 def _read_types(content_types: tuple[str, ...], destination: str) -> bool:
     """The same for types that were not seen lately."""
-    types = {part.partition(";")[0].strip().lower() for value in content_types for part in value.split(",")}
+    parts = [part.strip().lower() for value in content_types for part in value.split(",")]
+    types = {part.partition(";")[0].rstrip() for part in parts}
+    types |= {_END_OF_TYPE.split(part, maxsplit=1)[0] for part in parts}
     if types & _DOCUMENTS:
         return True
     doubtful = not types or any(

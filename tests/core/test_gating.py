@@ -224,6 +224,23 @@ class TestDocuments:
             (["text/css"], "", False),
             (["application/json"], "document", False),
             (["text/plain"], "document", False),
+            # As browsers read what is no media type: up to a blank, a parenthesis, or not at all.
+            (["text/html charset=utf-8"], "", True),
+            (["text/html\tx"], "empty", True),
+            (["text/html(x"], "empty", True),
+            (["application/xhtml+xml x"], "empty", True),
+            (["text / html"], "document", True),
+            (["text /html"], "iframe", True),
+            (["(text/html"], "document", True),
+            (["application/xml x"], "document", True),
+            (["image/svg+xml x"], "document", True),
+            (["image/svg+xml x"], "image", False),
+            (["text/xsl"], "document", True),
+            (["TEXT/XSL;q"], "", True),
+            (["text/xsl"], "xslt", False),
+            (["multipart/x-mixed-replace; boundary=x"], "document", True),
+            (["multipart/x-mixed-replace; boundary=x"], "image", False),
+            (["image/png x"], "document", False),
         ],
     )
     def test_types_with_a_policy_of_their_own(self, types, destination, expected):
