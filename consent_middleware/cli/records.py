@@ -100,9 +100,10 @@ def command() -> None:
 def show(id: str, url: str, *, as_json: bool, as_receipt: bool) -> None:
     """All records connected with a record ID or consent ID, oldest first."""
     with _opened(url) as store:
-        found = store.history(id)
+        # An argument may hold octets that are no text, which no database takes.
+        found = store.history(id) if id.isprintable() else ()
         if not found:
-            raise click.ClickException(f"no record has the id {id}")
+            raise click.ClickException(f"no record has the id {id!a}")
         if as_receipt:
             click.echo(_receipt(store, found[-1]))
         for record in () if as_receipt else found:
@@ -240,10 +241,10 @@ def verify(url: str, kept: Path | None, *, as_json: bool) -> None:
 
 
 def _kept(path: Path | None) -> list[Seal]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path else []
         return [Seal.from_json_line(line) for line in lines if line.strip()]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise _CannotRun(f"{path}: {error}") from error
 
 

@@ -17,6 +17,8 @@ from .tables import CookieTable, File, VendorTable
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
 _REFUSED_OVER_HTTP = ("__host-", "__secure-", "__http-")
+_LARGEST_VERSION = 2**31 - 1
+"""What PostgreSQL stores as an integer; each record and each token holds the version."""
 _TWO_DAYS = Period.parse("2 days")
 _BUFFERS = (
     "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers;"
@@ -36,6 +38,8 @@ def check(file: File, raw: dict[str, Any], findings: Findings) -> None:
     _gating(file, findings)
     _cookies(file, findings)
     _languages(file, raw, findings)
+    if file.version > _LARGEST_VERSION:
+        findings.mistake(("version",), f"{file.version} is above {_LARGEST_VERSION}", "count the changes")
 
 
 def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
@@ -84,19 +88,18 @@ def _consent(file: File, findings: Findings) -> None:
     if consent.acceptance == "continued-browsing":
         message = "regulators in the EU do not accept continued browsing as consent"
         findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
-    _consent_cookie(file, findings)
+    _consent_cookie(consent.cookie, consent.domain, file.site.hosts, findings)
 
 
-def _consent_cookie(file: File, findings: Findings) -> None:
+def _consent_cookie(name: str, domain: str, hosts: Collection[str], findings: Findings) -> None:
     """What browsers would not store: without it every choice is lost, and every visitor is asked again."""
-    consent = file.consent
-    top = consent.domain.removeprefix(".")
-    if top and "." not in top and top not in file.site.hosts:
+    top = domain.removeprefix(".")
+    if top and "." not in top and top not in hosts:
         message = f"browsers store no cookie for all hosts below {top!r}"
         findings.suspicion(("consent", "domain"), message, 'as in ".example.com"')
     # RFC 6265bis, section 5.7: the prefixes count in any case.
-    if _over_http(consent.cookie).lower().startswith(_REFUSED_OVER_HTTP):
-        message = f"over http browsers refuse a cookie named {_over_http(consent.cookie)!r}"
+    if _over_http(name).lower().startswith(_REFUSED_OVER_HTTP):
+        message = f"over http browsers refuse a cookie named {_over_http(name)!r}"
         findings.suspicion(("consent", "cookie"), message, 'write "__Host-…" or "__Secure-…", once')
 
 
@@ -205,17 +208,17 @@ def _names(file: File, findings: Findings) -> None:
         first.setdefault(name, number)
 
 
-def consent_cookie_names(configured: str) -> set[str]:
-    """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = _over_http(configured)
-    return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
-
-
 def _over_http(configured: str) -> str:
     """The name of the consent cookie over http."""
     for prefix in _PREFIXES:
         configured = configured.removeprefix(prefix)
     return configured
+
+
+def consent_cookie_names(configured: str) -> set[str]:
+    """All the names that the consent cookie may go by: over https, with a domain, over http."""
+    plain = _over_http(configured)
+    return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
 def _cookie_lifetime(path: Path, lifetime: str | None, cap: Period, findings: Findings) -> None:

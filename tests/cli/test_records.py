@@ -302,3 +302,17 @@ def test_the_core_loads_no_sqlalchemy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF\xd0\x00", b"{", b"[]", b"\xff", b'{"number":1}'])
+def test_a_file_of_seals_that_is_none(store, run, tmp_path, content):
+    """What cannot be read is no finding: the command could not run, and says which file it was."""
+    (tmp_path / "seals").write_bytes(content)
+    result = run("verify", "--seal", tmp_path / "seals")
+    assert (result.exit_code, str(tmp_path / "seals") in result.stderr) == (2, True)
+
+
+def test_an_id_that_no_text_can_be(store, run):
+    """An argument in octets that are no UTF-8 names no record."""
+    result = run("show", "\udcff")
+    assert (result.exit_code, "no record has the id" in result.stderr) == (1, True)

@@ -198,3 +198,12 @@ def test_a_domain_that_no_browser_takes(host, domain, ok):
 def test_a_prefix_that_stays_over_http(name, ok):
     """Browsers take prefixes in any case, and over https alone; ours are left out over http as they are written."""
     assert suspected("www.example.com", "cookie", name) == ([] if ok else ["consent.cookie"])
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [(2**31 - 1, True), (2**31, False), (20261125001, False), (10**30, False)]
+)
+def test_a_version_that_cannot_be_stored(version, ok):
+    """A version is stored in every token and record: a larger one would make each choice fail."""
+    found = [(one.line, one.key) for one in examine_text(f"version = {version}\n").mistakes]
+    assert found == ([] if ok else [(1, "version")])
