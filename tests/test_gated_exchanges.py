@@ -54,14 +54,6 @@ def test_report_mode_adds_one_header(exchanges, make_policy, registry_text):
     assert answer.get("link")
 
 
-def test_looking_for_third_parties_keeps_pages_in_caches(exchanges, make_policy, registry_text):
-    """Where no vendor has hosts the policy that is reported is everybody's: a shared page stays shared."""
-    policy = make_policy(registry_text + '[gating]\nmode = "report"\n')
-    answer = exchanges.run([("Cache-Control", "public, max-age=600")], policy=policy)
-    assert answer.get("content-security-policy-report-only")
-    assert (answer.get("cache-control"), answer.get("vary")) == ("public, max-age=600", None)
-
-
 def test_a_redirect_to_nowhere_is_a_page(exchanges, gated):
     """Browsers show the page of a redirect whose Location is empty: it has a policy."""
     assert policies(exchanges.run([("Location", "")], status=302, policy=gated))

@@ -131,7 +131,11 @@ class Gate:
         own = [host for host in registry.site.hosts if not host.startswith("[")]
         self._always = _patterns((*own, *registry.gating.allow) if gated else ())
         self.gated_vendors = tuple(self._vendors)
-        """The vendors that have hosts, where third parties are gated."""
+        """The vendors that have hosts, where third parties are gated.
+
+        Without any, what is reported is the same for everybody, and shared caches may keep the page. With
+        one, what `governs` says yes to depends on the visitor.
+        """
         self._gates_device = "device" in registry.purposes
         self._gates_advertising = "advertising" in registry.purposes
         self._opening_for = lru_cache(128)(self._work_out_opening)
@@ -166,8 +170,8 @@ class Gate:
         return _Opening(load_policy(patterns), Hosts(patterns), refused)
 
     def governs(self, status: int, headers: Headers, destination: str = "") -> bool:
-        """Whether what leaves depends on the visitor, so that no shared cache may keep it."""
-        if not self._vendors:
+        """Whether there is something to judge or to add."""
+        if self.mode == "off":
             return False
         touched, document = self._survey(status, headers, destination)
         return touched or document

@@ -98,8 +98,9 @@ def _consent_cookie(name: str, domain: str, hosts: Collection[str], findings: Fi
         message = f"browsers store no cookie for all hosts below {top!r}"
         findings.suspicion(("consent", "domain"), message, 'as in ".example.com"')
     # RFC 6265bis, section 5.7: the prefixes count in any case.
-    if _over_http(name).lower().startswith(_REFUSED_OVER_HTTP):
-        message = f"over http browsers refuse a cookie named {_over_http(name)!r}"
+    plain = min(consent_cookie_names(name), key=len)
+    if plain.lower().startswith(_REFUSED_OVER_HTTP):
+        message = f"over http browsers refuse a cookie named {plain!r}"
         findings.suspicion(("consent", "cookie"), message, 'write "__Host-…" or "__Secure-…", once')
 
 
@@ -208,16 +209,11 @@ def _names(file: File, findings: Findings) -> None:
         first.setdefault(name, number)
 
 
-def _over_http(configured: str) -> str:
-    """The name of the consent cookie over http."""
-    for prefix in _PREFIXES:
-        configured = configured.removeprefix(prefix)
-    return configured
-
-
 def consent_cookie_names(configured: str) -> set[str]:
     """All the names that the consent cookie may go by: over https, with a domain, over http."""
-    plain = _over_http(configured)
+    plain = configured
+    for prefix in _PREFIXES:
+        plain = plain.removeprefix(prefix)
     return {configured, plain, *(prefix + plain for prefix in _PREFIXES)}
 
 
