@@ -201,15 +201,14 @@ class Load:
         self.port, self.requests, self.answered = port, cycle(requests_for(variant)), 0
 
     async def rate(self, seconds: float) -> float:
-        """Answers a second, in a window of so many seconds or MOST_REQUESTS."""
+        """Answers a second, in a window of so many seconds or MOST_REQUESTS and until the last is answered."""
         self.answered, self.over = 0, asyncio.Event()
         asyncio.get_running_loop().call_later(seconds, self.over.set)
         start = time.perf_counter()
         tasks = [asyncio.create_task(self._visit()) for _ in range(CONNECTIONS)]
         await self.over.wait()
-        rate = self.answered / (time.perf_counter() - start)
         await asyncio.wait_for(asyncio.gather(*tasks), 10)
-        return rate
+        return self.answered / (time.perf_counter() - start)
 
     async def _visit(self) -> None:
         """One connection after the other: some servers close theirs after every answer."""

@@ -84,7 +84,7 @@ class Appearance:
         """Ours, or with what a site's directory changes. ConfigurationError with everything wrong with it."""
         ours, own = _package_files(), _own_files(directory)
         mistakes: list[str] = []
-        wordings = _wordings(ours, own, mistakes)
+        wordings = _wordings(own, mistakes)
         parts = "\0".join(f"{name}\0{text}" for name, text in sorted((ours | _tagged(own)).items()))
         appearance = cls(own, ours, wordings, hashlib.sha256(parts.encode()).hexdigest())
         mistakes += [*_misplaced(own, ours), *appearance.broken_templates()]
@@ -157,6 +157,12 @@ def _package_files() -> dict[str, str]:
     return dict(_walk(files(__package__).joinpath("pages")))
 
 
+@cache
+def _package_tables() -> Mapping[str, Mapping[str, Any]]:
+    # To read them takes longer than all else at a start, and a process may hold many policies.
+    return {name: tomllib.loads(text) for name, text in _translations(_package_files())}
+
+
 def _walk(root: Traversable) -> Iterator[tuple[str, str]]:
     for folder in _PLACES:
         for entry in root.joinpath(folder).iterdir():
@@ -196,8 +202,8 @@ def _misplaced(own: Files, ours: Files) -> Iterator[str]:
             yield f"{name}: overrides nothing; what can be overridden: {', '.join(known)}"
 
 
-def _wordings(ours: Files, own: Files, mistakes: list[str]) -> dict[str, Wordings]:
-    tables = {name: tomllib.loads(text) for name, text in _translations(ours)}
+def _wordings(own: Files, mistakes: list[str]) -> dict[str, Wordings]:
+    tables = {**_package_tables()}
     reference = _flat(tables[REFERENCE])
     for language, text in _translations(own):
         try:

@@ -7,21 +7,31 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
-from .core.filtering import Header
-from .exchange import Exchange, as_pairs, as_text, as_texts
-from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
+from .core.header_fields import Header, as_text
+from .engine import engine_of, policy_for
+from .exchange import Exchange
+from .policy import ConsentPolicy
+from .request import KEY, PATH_LETTERS, mount_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Sent = Awaitable[None]
+Send = Callable[[Message], Sent]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
-# What is asked of nearly every request, and nearly always absent.
-_EXPECTED = frozenset({"consent-token", "sec-gpc", "dnt", "forwarded", "x-forwarded-proto"})
-_EXPECTED_OCTETS = frozenset(name.encode() for name in _EXPECTED)
+_SPECIAL = frozenset({b"consent-token", b"sec-gpc", b"dnt"})
+# Fields that nearly every request has, as ASGI spells them, and that are not looked at before the app runs.
+_COMMON = frozenset(
+    {
+        *(b"host", b"connection", b"cache-control", b"upgrade-insecure-requests", b"user-agent", b"accept"),
+        *(b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-user", b"sec-fetch-dest", b"sec-ch-ua"),
+        *(b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"referer", b"accept-encoding", b"accept-language"),
+        *(b"origin", b"content-type", b"content-length", b"priority", b"te", b"pragma", b"authorization"),
+        *(b"if-none-match", b"if-modified-since", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"),
+    }
+)
 _BODY_LIMIT = 64 * 1024
 
 
@@ -31,120 +41,147 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
+        self._engine = engine_of(self.policy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] not in {"http", "websocket"} or self.policy.is_nested(scope):
+        engine = self._engine
+        if scope["type"] not in {"http", "websocket"} or (KEY in scope and engine.is_nested(scope)):
             await self.app(scope, receive, send)
             return
         request = AsgiRequest(scope)
-        exchange = Exchange(self.policy, request)
+        exchange = Exchange(engine, request)
 
-        async def send_judged(message: Message) -> None:
+        def send_judged(message: Message) -> Sent:
             # Whatever its type: trailers, interim answers, and what servers think of next.
             if message["type"] in _STARTS or "headers" in message or "links" in message:
                 if exchange.is_unsettled:
-                    await asyncio.to_thread(exchange.settle)
-                message = self._judged(message, exchange)
-                if message.get("links") == []:
-                    return
-            await send(message)
+                    return _settle(message, exchange, send)
+                return _send_judged(message, exchange, send)
+            return send(message)
 
-        hides = bool(request.cookie) and exchange.hides_cookies()
-        if request.method and self.policy.is_page(request.path):
+        if request.method and engine.is_page(request.path):
             await _serve_page(scope, receive, send_judged, exchange)
             return
-        # A list of its own: what the app does to it is not the request any more.
-        inner = {**scope, "headers": [*scope["headers"]], KEY: RequestConsent(exchange)}
-        if hides:
-            _hide_cookies(inner, exchange)
-        if hidden := exchange.hidden_fields():
-            inner["headers"] = [
-                f for f in inner["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
-            ]
         try:
-            await self.app(inner, receive, send_judged)
+            await self.app(_inner_scope(scope, exchange), receive, send_judged)
         finally:
-            exchange.finished = True
-
-    def _judged(self, message: Message, exchange: Exchange) -> Message:
-        """The message with the header fields that may leave: a copy, for the app may hold a constant."""
-        judged = {**message}
-        if "links" in message:
-            judged["links"] = _judged_links(list(message["links"] or ()), exchange)
-        if "headers" in message or message["type"] in _STARTS:
-            judged["headers"] = self._judged_fields(message, exchange)
-        if message.get("subprotocol") is not None:
-            judged["subprotocol"] = exchange.subprotocol(message["subprotocol"])
-        return judged
-
-    def _judged_fields(self, message: Message, exchange: Exchange) -> list[tuple[Any, ...]]:
-        fields, starts = as_pairs(message.get("headers")), message["type"] in _STARTS
-        if exchange.can_pass_through and self.policy.enforcer.passes(fields):
-            exchange.started |= starts
-            return fields
-        texts = _texts(fields)
-        leaving = exchange.outgoing(message.get("status", 101), texts) if starts else exchange.trailing(texts)
-        if exchange.policy.observing and leaving == texts:
-            return fields
-        return [*_octets(leaving, {name for name, _ in texts})]
+            exchange.finish()
 
 
-def _judged_links(links: list[Any], exchange: Exchange) -> list[Any]:
+async def _settle(message: Message, exchange: Exchange, send: Send) -> None:
+    """Store the records of the app's choices, which takes time, and then send a message."""
+    await asyncio.to_thread(exchange.settle)
+    await _send_judged(message, exchange, send)
+
+
+async def _nothing() -> None:
+    """What is sent where nothing is left."""
+
+
+def _send_judged(message: Message, exchange: Exchange, send: Send) -> Sent:
+    """Send a message with the header fields that may leave: a copy, for the app may hold a constant."""
+    judged = {**message}
+    if "links" in message:
+        judged["links"] = _judged_links(message["links"], exchange)
+        if not judged["links"]:
+            return _nothing()
+    if message["type"] in _STARTS:
+        judged["headers"] = exchange.outgoing(message.get("status", 101), message.get("headers"), octets=True)
+    elif "headers" in message:
+        judged["headers"] = exchange.trailing(message["headers"], octets=True)
+    if message.get("subprotocol") is not None:
+        judged["subprotocol"] = exchange.subprotocol(message["subprotocol"])
+    return send(judged)
+
+
+def _judged_links(links: Iterable[Any] | None, exchange: Exchange) -> list[Any]:
     """The links of early hints (RFC 8297), each the value of a `Link` field, that may leave."""
+    given = list(links or ())
     if exchange.policy.observing:
-        return links
-    leaving = exchange.trailing([("Link", as_text(link)) for link in links])
+        return given
+    leaving = exchange.trailing([("Link", as_text(link)) for link in given])
     return [value.encode("latin-1", "replace") for _, value in leaving]
 
 
-class AsgiRequest:
-    """What the middleware needs to know of an ASGI connection."""
+def _inner_scope(scope: Scope, exchange: Exchange) -> Scope:
+    """What the app gets: a copy, with its visitor's consent and without what it may not see."""
+    # A list of its own: what the app does to it is not the request any more.
+    inner = {**scope, "headers": [*scope["headers"]], KEY: exchange}
+    if exchange.hides:
+        _hide(inner, exchange)
+    return inner
 
-    __slots__ = ("_fields", "_has_expected", "cookie", "method", "mount", "path", "target")
+
+def _hide(scope: Scope, exchange: Exchange) -> None:
+    hidden = exchange.hidden_fields()
+    if hidden:
+        scope["headers"] = [f for f in scope["headers"] if f[0].decode("latin-1").strip().lower() not in hidden]
+    if exchange.hides_cookies:
+        _hide_cookies(scope, exchange.visible_cookies.encode("latin-1"))
+
+
+def _hide_cookies(scope: Scope, visible: bytes) -> None:
+    """Put what the app may see in the place of the first `Cookie` field, and nothing in that of others."""
+    fields = []
+    for field in scope["headers"]:
+        if field[0].lower() != b"cookie":
+            fields.append(field)
+        elif visible:
+            fields.append((b"cookie", visible))
+            visible = b""
+    scope["headers"] = fields
+
+
+class AsgiRequest:
+    """What the middleware needs to know of an ASGI connection: the server's own scope, which no app gets."""
+
+    __slots__ = ("_read", "cookie", "is_plain", "method", "mount", "path", "secure", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
         self.method: str = scope["method"] if scope["type"] == "http" else ""
-        self.path = _path_below_mount(scope)
         root: str = scope.get("root_path", "")
+        self.path: str = _path_below_mount(scope) if root else scope["path"]
         self.mount = mount_of(root) if root else ""
-        self._fields: dict[bytes, list[str]] | None = None
-        self._has_expected = False
-        cookies: list[str] = []
+        self.secure = scope.get("scheme") in {"https", "wss"}
+        self._read: dict[bytes, bytes] | None = None
+        cookies: list[bytes] = []
+        self.is_plain = True
         for name, value in scope["headers"]:
-            if (lower := name.lower()) == b"cookie":
-                cookies.append(value.decode("latin-1"))
-            elif lower in _EXPECTED_OCTETS:
-                self._has_expected = True
+            if name in _COMMON:
+                continue
+            key = name.lower()
+            if key == b"cookie":
+                cookies.append(value)
+            elif key in _SPECIAL:
+                self.is_plain = False
         # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
-        self.cookie = "; ".join(cookies)
+        self.cookie = b"; ".join(cookies).decode("latin-1")
 
     @property
     def full_path(self) -> str:
         """See `request.Request`."""
         return self.mount + quote(self.path, PATH_LETTERS)
 
-    @property
-    def secure(self) -> bool:
-        """See `request.Request`."""
-        return self.target.get("scheme") in {"https", "wss"}
-
     def field(self, name: str) -> str:
         """See `request.Request`."""
-        if not self._has_expected and name in _EXPECTED:
-            return ""
-        if self._fields is None:
-            self._fields = _read_fields(self.target["headers"])
-        return ",".join(self._fields.get(name.encode(), ()))
+        if self._read is None:
+            self._read = _read_fields(self.target["headers"])
+        return self._read.get(name.encode(), b"").decode("latin-1").strip(" \t")
 
 
-def _read_fields(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[str]]:
-    """The values of each field, by its name in lower case, as it should be but need not be (ASGI)."""
-    values: dict[bytes, list[str]] = {}
-    for name, value in fields:
-        values.setdefault(name.lower(), []).append(value.decode("latin-1").strip(" \t"))
-    return values
+def _read_fields(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The value of each field, by its name in lower case; of several fields of one name the values joined."""
+    pairs = [*fields]
+    values = dict(pairs)
+    if len(values) == len(pairs) and b"".join(values).islower():
+        # As it should be, and nearly always is: names in lower case (ASGI), each once.
+        return values
+    several: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        several.setdefault(name.lower(), []).append(value)
+    return {name: b",".join(values) for name, values in several.items()}
 
 
 def _path_below_mount(scope: Scope) -> str:
@@ -156,33 +193,6 @@ def _path_below_mount(scope: Scope) -> str:
         if below.startswith("/") or not below:
             return below
     return path
-
-
-def _hide_cookies(scope: Scope, exchange: Exchange) -> None:
-    """Take what the app may not see out of the scope's `Cookie` fields; leave all else as it is."""
-    fields: list[tuple[bytes, bytes]] = []
-    for name, value in scope["headers"]:
-        if name.lower() != b"cookie":
-            fields.append((name, value))
-            continue
-        visible = exchange.visible_cookies(value.decode("latin-1"))
-        if visible:
-            fields.append((name, visible.encode("latin-1")))
-    scope["headers"] = fields
-
-
-def _octets(leaving: list[Header], theirs: set[str]) -> list[tuple[bytes, bytes]]:
-    """Back to octets: names of ours in lower case (ASGI, response start), the app's as they were."""
-    named = ((name if name in theirs else name.lower(), value) for name, value in leaving)
-    # No cookie is left by now that octets cannot say; what else an app got wrong shall not end in an error.
-    return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in named]
-
-
-def _texts(fields: list[tuple[Any, ...]]) -> list[Header]:
-    try:
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-    except (AttributeError, ValueError):
-        return as_texts(fields)
 
 
 async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
@@ -242,6 +252,9 @@ def _add_fields(environ: dict[str, Any], fields: Iterable[tuple[bytes, bytes]]) 
     values: dict[str, list[str]] = {}
     for raw_name, raw_value in fields:
         name = raw_name.decode("latin-1").upper().replace("-", "_")
+        if name == "TRANSFER_ENCODING":
+            # The server has undone it; what reads the body has its length.
+            continue
         key = name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
         values.setdefault(key, []).append(raw_value.decode("latin-1"))
     for key, several in values.items():

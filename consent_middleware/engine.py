@@ -1,32 +1,72 @@
-"""What is remembered of visitors: one view for each verified token, permissions for all who chose alike.
+"""What requests ask of a policy, made ready once: the filter, the gate, and what is remembered of visitors.
 
 Invalid tokens are not remembered, so strangers cannot fill the memory. Everything is bounded, and no key
 holds a value of a cookie other than ours.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from typing import NamedTuple, get_args
 
+from .core import cache_control
 from .core.compiled import CompiledRegistry
-from .core.consent import Consent, Signals
+from .core.consent import NO_SIGNALS, Consent, Signals
+from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, declared_scopes, expire
+from .core.fail_closed import FailClosed
+from .core.filtering import Filter
+from .core.gating import Gate
+from .core.header_fields import Field, FieldKind, is_field_text
 from .core.permissions import permissions_on
-from .core.registry import LawModel
+from .core.registry import LONGEST_REMEMBERED, CookieRule, LawModel
+from .core.structured_fields import forwarded_proto
 from .core.visitor import Circumstances, VisitorView, view_visitor
-from .errors import BadTokenError
+from .errors import BadTokenError, ConfigurationError
+from .policy import ConsentPolicy
+from .request import KEY, Request, Target
+
+GPC_PATH = "/.well-known/gpc.json"
+"""Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_VISITORS = 4096
 _MOST_KINDS_OF_CHOICE = 256
+_MOST_ANSWERS = 256
+_MODELS = ", ".join(get_args(LawModel))
+_TWO_REGISTRIES = (
+    "a ConsentMiddleware inside another one has a different registry: wrap once, outermost, "
+    "or give both the same"
+)
+
+
+class Deletions(NamedTuple):
+    """The deletions of one answer, and the header fields that say them."""
+
+    rules: frozenset[str]
+    """The names of the rules of cookies that are told to go."""
+    fields: tuple[list[Field], list[Field]]
+    """As text, and as octets."""
+
+    @classmethod
+    def of(cls, deletions: Sequence[Deletion]) -> "Deletions":
+        """The fields of some deletions; what no field can say stays behind."""
+        lines = [one.line for one in deletions if is_field_text(one.line)]
+        rules = frozenset(one.leftover.rule.name for one in deletions if one.leftover.rule is not None)
+        octets = [(b"set-cookie", line.encode("latin-1")) for line in lines]
+        return cls(rules, ([("Set-Cookie", line) for line in lines], octets))
+
+
+NO_DELETIONS = Deletions.of(())
 
 
 class _Known:
-    """The choice of a verified token, and the view of its visitor that was worked out last."""
+    """The choices of verified tokens, and the view of their visitor that was worked out last."""
 
-    __slots__ = ("choice", "view")
+    __slots__ = ("choices", "view")
 
-    def __init__(self, choice: Consent) -> None:
-        self.choice = choice
+    def __init__(self, choices: list[Consent]) -> None:
+        self.choices = choices
         self.view: VisitorView | None = None
 
 
@@ -44,15 +84,8 @@ class Visitors:
         self._known = lru_cache(_MOST_VISITORS)(self._know)
         self._undecided = lru_cache(64)(self._view_undecided)
 
-    def _know(self, token: str, _signals: Signals, _model: LawModel) -> _Known:
-        return _Known(self._verify(token))
-
-    def verify(self, token: str, signals: Signals, model: LawModel) -> Consent | None:
-        """A token's choice, whatever its age, None if we did not sign it."""
-        try:
-            return self._known(token, signals, model).choice
-        except BadTokenError:
-            return None
+    def _know(self, _signals: Signals, _model: LawModel, *tokens: str) -> _Known:
+        return _Known([self._verify(token) for token in tokens])
 
     def view(
         self, tokens: Sequence[str], now: datetime, signals: Signals, model: LawModel
@@ -60,17 +93,29 @@ class Visitors:
         """What the tokens on one request are worth, and whether we signed any of them."""
         if not tokens:
             return self._undecided(signals, model, doubtful=False), False
-        if len(tokens) > 1:
-            choices = [self.verify(token, signals, model) for token in tokens]
-            return self.view_of(choices, now, signals, model), any(choices)
         try:
-            known = self._known(tokens[0], signals, model)
+            known = self._known(signals, model, *tokens)
         except BadTokenError:
-            return self._undecided(signals, model, doubtful=True), False
+            return self._view_in_doubt(tokens, now, signals, model)
         view = known.view
         if view is None or not view.since <= now < view.until:
-            view = known.view = self.view_of([known.choice], now, signals, model)
+            view = known.view = self.view_of(known.choices, now, signals, model)
         return view, True
+
+    def _view_in_doubt(
+        self, tokens: Sequence[str], now: datetime, signals: Signals, model: LawModel
+    ) -> tuple[VisitorView, bool]:
+        """The same where at least one of the tokens does not verify."""
+        choices = [self._verified(token) for token in tokens] if len(tokens) > 1 else [None]
+        if not any(choices):
+            return self._undecided(signals, model, doubtful=True), False
+        return self.view_of(choices, now, signals, model), True
+
+    def _verified(self, token: str) -> Consent | None:
+        try:
+            return self._verify(token)
+        except BadTokenError:
+            return None
 
     def view_of(
         self, choices: Sequence[Consent | None], now: datetime, signals: Signals, model: LawModel
@@ -82,3 +127,161 @@ class Visitors:
     def _view_undecided(self, signals: Signals, model: LawModel, *, doubtful: bool) -> VisitorView:
         # Where nothing was chosen, nothing depends on the time.
         return self.view_of([None] if doubtful else [], _ANY_TIME, signals, model)
+
+
+class Engine:
+    """One policy, ready for requests; shared by threads."""
+
+    def __init__(self, policy: ConsentPolicy) -> None:
+        self.policy = policy
+        self.compiled = policy.compiled
+        settings = policy.registry.consent
+        self.visitors = Visitors(self.compiled, policy.verify)
+        self.own_names = tuple(
+            frozenset({policy.cookie_name(secure=secure), policy.measured_name(secure=secure)})
+            for secure in (False, True)
+        )
+        """The names of our cookies that count over http, and over https."""
+        self.gate = Gate(policy.registry)
+        self.gates = self.gate.mode != "off" and not policy.observing
+        """Whether third parties are gated."""
+        self.hides_fields = self.gates and self.gate.mode == "enforce"
+        """Whether there are request fields that the app may not see."""
+        self.filter = Filter(
+            self.compiled, self.own_names[False] | self.own_names[True], self._verifies, self._kind_of
+        )
+        signals = tuple(self._signal_fields())
+        self.honours_signals = bool(signals)
+        self.depends_on = ("Cookie", "Consent-Token", *signals)
+        """The names of the request fields that answers depend on, for `Vary`."""
+        self.fail_closed = FailClosed(
+            governed=self.filter.governed | self.gate.withheld,
+            depends_on=self.depends_on,
+            policy=self.gate.closed_policy,
+            permissions=self.gate.closed_features([]),
+            permitted=self.gate.closed_features,
+        )
+        private = cache_control.personal((), self.depends_on)
+        self.private_fields = (private, [(name.lower().encode(), value.encode()) for name, value in private])
+        """What tells caches that an answer is for one visitor only: as text, and as octets."""
+        self.model = settings.model
+        self.view_in_doubt, _ = self.visitors.view([""], _ANY_TIME, NO_SIGNALS, "opt-in")
+        """What is known of a visitor where we failed to judge the request."""
+        self._pages, self._page_start = settings.path, f"{settings.path}/"
+        self._gpc_path = GPC_PATH if settings.gpc == "refuse" else self._pages
+        self._always_https = settings.https == "always"
+        self._told = lru_cache(_MOST_ANSWERS)(self._work_out_deletions)
+
+    def _signal_fields(self) -> Iterable[str]:
+        settings = self.policy.registry.consent
+        if settings.gpc == "refuse" and self.compiled.sale:
+            yield "Sec-GPC"
+        if settings.dnt == "refuse":
+            yield "DNT"
+
+    def _kind_of(self, name: str) -> FieldKind:
+        """What a field that sets no cookies is for the stages after the filter, by its name in lower case."""
+        if cache_control.is_about_caches(name):
+            return FieldKind.CACHING
+        if name == "content-type":
+            return FieldKind.TYPE
+        return FieldKind.GATED if self.gates and name in self.gate.looks_at else FieldKind.PLAIN
+
+    def _verifies(self, token: str) -> bool:
+        """Whether we signed a token, whatever its age."""
+        try:
+            self.policy.verify(token)
+        except BadTokenError:
+            return False
+        return True
+
+    def is_page(self, path: str) -> bool:
+        """Whether a path below the mount is one of the consent pages."""
+        return path.startswith(self._page_start) or path == self._pages or path == self._gpc_path
+
+    def is_nested(self, target: Target) -> bool:
+        """Whether an outer copy of the middleware is judging this request.
+
+        ConfigurationError if that one has another registry: the two would undo each other's work.
+        """
+        outer = target.get(KEY)
+        if outer is None or outer.is_finished:
+            return False
+        registry = self.policy.registry
+        if outer.compiled.registry is not registry and outer.compiled.registry != registry:
+            raise ConfigurationError(_TWO_REGISTRIES)
+        return True
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether the visitor's browser speaks https, as far as we can know."""
+        if request.secure or self._always_https:
+            return True
+        # The first of several says how the visitor came; the others, how proxies reach each other.
+        proto = request.field("x-forwarded-proto").partition(",")[0].strip().lower()
+        if {proto, forwarded_proto(request.field("forwarded"))} & {"https", "wss"}:
+            self.policy.tell_of_proxy()
+        return False
+
+    def model_of(self, target: Target) -> LawModel:
+        """The law model of a request; a doubt counts as opt-in."""
+        ask, log = self.policy.model, self.policy.log
+        if ask is None:
+            return self.policy.registry.consent.model
+        try:
+            model = ask(target)
+        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+            log.failure("model failed: the request counts as opt-in", error)
+            return "opt-in"
+        if model in get_args(LawModel):
+            return model
+        log.warning("model returned what is none of %s: the request counts as opt-in", _MODELS)
+        return "opt-in"
+
+    def places(self, name: str, rule: CookieRule | None) -> tuple[CookieScope, ...]:
+        """Where a cookie is declared or was seen to be set."""
+        return (*declared_scopes(rule), *self.policy.observations.places(name)) if rule else ()
+
+    def deletions(
+        self, unwanted: Sequence[UnwantedCookie], around: RequestScope, room: int
+    ) -> Deletions:
+        """What `expire` makes of cookies that came, remembered: visitors of a page have the same ones.
+
+        For an answer that makes no choice and sets no cookie of their names. `room` is in octets.
+        """
+        names, size = [], len(around.path) + len(around.host)
+        for name, named, *_ in unwanted:
+            # The text of a nameless cookie is a value.
+            size += len(name) if named else LONGEST_REMEMBERED
+            names.append((name, named))
+        if size >= LONGEST_REMEMBERED:
+            return self._work_out_deletions(tuple(names), around, room, 0)
+        return self._told(tuple(names), around, room, self.policy.observations.changes)
+
+    def _work_out_deletions(
+        self, names: tuple[tuple[str, bool], ...], around: RequestScope, room: int, _changes: int
+    ) -> Deletions:
+        classify = self.policy.registry.classify
+        unwanted = [UnwantedCookie(name, named, classify(name)) for name, named in names]
+        return self.expire(unwanted, around, (), room)
+
+    def expire(
+        self, unwanted: Sequence[UnwantedCookie], around: RequestScope, lines: Sequence[str], room: int
+    ) -> Deletions:
+        """What `core.deletion.expire` makes of cookies on an answer with these Set-Cookie values."""
+        return Deletions.of(expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room))
+
+
+def engine_of(policy: ConsentPolicy) -> Engine:
+    """What is made ready of a policy: once, whatever it wraps."""
+    if not isinstance(policy.prepared, Engine):
+        policy.prepared = Engine(policy)
+    return policy.prepared
+
+
+def policy_for(app: object, policy: ConsentPolicy | str | os.PathLike[str]) -> ConsentPolicy:
+    """The policy that a middleware around `app` is to keep; a path is read as by `from_file`."""
+    chosen = policy if isinstance(policy, ConsentPolicy) else ConsentPolicy.from_file(policy)
+    wrapped = getattr(app, "policy", None)
+    if isinstance(wrapped, ConsentPolicy) and wrapped.registry != chosen.registry:
+        raise ConfigurationError(_TWO_REGISTRIES)
+    return chosen

@@ -49,9 +49,11 @@ class RegistryWarning(ConfigurationWarning):
 
 
 class ConsentStateError(ConsentError):
-    """A choice was asked for where none can be made.
+    """The visitor's consent was asked about, or changed, where that cannot be.
 
-    On GET, HEAD or a websocket, after the start, or by a request that may come from another site.
+    It cannot be changed on GET, HEAD or a websocket, after the start, or by a request that may come from
+    another site. Nothing can be said of a purpose or vendor that the registry does not have, nor of what is
+    no request to an app inside the middleware.
     """
 
 

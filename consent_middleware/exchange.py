@@ -1,163 +1,234 @@
-"""One request and its answer: what both doors do, on text.
+"""One request and its answer: what both doors do.
 
-An ordinary request asks nothing of it: no choice is read before the app reads it, a response sets a
-cookie, or the request carries one that the visitor decides about.
+What is needed of the request is read before the app runs, for the app may change it. The answer then passes
+the stages in order: the cookies are filtered, third parties gated, unwanted cookies deleted, our own cookie
+added, and caches told whose answer it is. An ordinary answer leaves after the first.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple
 
 from .core import cache_control, choice
 from .core.caller import Caller
 from .core.compiled import NOTHING
-from .core.consent import NO_SIGNALS, Consent, Signals, measured_only, utc_day
-from .core.deletion import (
-    BUDGET,
-    CookieScope,
-    Deletion,
-    RequestScope,
-    UnwantedCookie,
-    declared_scopes,
-    expire,
-    field_octets,
-)
-from .core.filtering import CookieSurvey, Header, Judged, is_field_text
+from .core.consent import NO_SIGNALS, Consent, Signals, measured_only
+from .core.deletion import BUDGET, RequestScope, UnwantedCookie, field_octets
+from .core.filtering import CookiesSeen, Filtered, Judged, split_cookies
 from .core.gating import Recipient
-from .core.registry import CookieRule, LawModel
-from .core.set_cookie import cookie_date
+from .core.header_fields import Field, FieldKind, as_pairs, as_text, as_texts
+from .core.measurement import begins_with
+from .core.registry import LawModel
+from .core.set_cookie import MOST_PAIRS
 from .core.structured_fields import before_control, is_token
-from .core.verdict import Decision, Reason, ResponseContext
+from .core.verdict import Action, Decision, Reason, ResponseContext
 from .core.visitor import VisitorView
+from .engine import NO_DELETIONS, Deletions, Engine
 from .errors import RecordStoreError
-from .policy import ConsentPolicy, DecisionHook
+from .policy import DecisionHook
+from .recording import Change
 from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
-_LOCKED = {"": "on a websocket", "GET": "on GET", "HEAD": "on HEAD"}
-T = TypeVar("T")
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""The methods on which a choice may be made: not the safe ones (RFC 9110, section 9.2.1), nor unknown ones."""
 
 
-class _Once(Generic[T]):
-    """An attribute worked out on first use. functools.cached_property takes a lock for it in Python 3.11."""
-
-    def __init__(self, work_out: Callable[[Any], T]) -> None:
-        self._work_out = work_out
-        self._name = work_out.__name__
-        self.__doc__ = work_out.__doc__
-
-    def __get__(self, instance: Any, owner: type) -> T:
-        value = self._work_out(instance)
-        setattr(instance, self._name, value)
-        return value
+# The constructor of a named tuple is a Python function; this is the one that it calls.
+_new: Any = tuple.__new__
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A choice that is made on a request."""
+class Phase(Enum):
+    """How far a request has come."""
 
-    consent: Consent
-    act: Act
+    OPEN = "the app may still make choices"
+    STARTED = "the response has started: no choice can reach the visitor any more"
+    FINISHED = "the app is done: whoever asks with what is left of this exchange begins another one"
+
+
+# In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
+_OPEN, _STARTED, _FINISHED = Phase.OPEN, Phase.STARTED, Phase.FINISHED
+_OWN, _NONE, _CACHING = Reason.OWN, FieldKind.NONE, FieldKind.CACHING
+
+
+class Answer(NamedTuple):
+    """A response on its way through the stages."""
+
+    status: object
+    octets: bool
+    """Whether its fields are octets; else they are text."""
+    fields: list[Field]
+    judged: list[Judged]
+    kinds: list[FieldKind]
+    """The kinds of its fields, plain ones and those that set cookies aside."""
+    is_personal: bool
+    """Whether it depends on who asks."""
+
+    def field(self, name: str, value: str) -> Field:
+        """A field of ours, as the door has it: ASGI wants names in lower case."""
+        return (name.lower().encode(), value.encode("latin-1")) if self.octets else (name, value)
 
     @property
-    def adds(self) -> bool:
-        """Whether it adds to what stands, and takes nothing back."""
-        return self.act in {Act.GRANT, Act.ADD}
+    def content_type(self) -> str | None:
+        """The first of its `Content-Type` fields, None without one."""
+        if FieldKind.TYPE not in self.kinds:
+            return None
+        return next(as_text(value) for name, value in self.fields if as_text(name).lower() == "content-type")
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Its fields as text."""
+        return as_texts(self.fields) if self.octets else self.fields
+
+    def with_texts(self, texts: Iterable[tuple[str, str]]) -> "Answer":
+        """The same with other fields; names that came stay in their spelling."""
+        return self._replace(fields=_in_form(texts, self.fields, octets=self.octets))
 
 
 class Exchange:
-    """One request and its answer. Everything about the visitor is worked out when it is first needed.
+    """One request and its answer.
 
     It does not hold its RequestConsent: such a cycle would leave each request to the garbage collector.
     """
 
-    was_read = False
-    """Whether the app has read the visitor's consent."""
-    changes: tuple["Change", ...] = ()
-    """The choices that were made during this request and hold, in order."""
-    started = False
-    """Whether the response has started, so that no choice can reach the visitor any more."""
-    _unrecorded: tuple["Change", ...] = ()
-    finished = False
-    """Whether the app is done: whoever asks with what is left of this exchange begins another one."""
-    unjudged = False
-    """Whether we failed to judge the request's cookies."""
-    shows_leftovers = False
-    """Whether the request carries cookies that it should not: the app does not see them."""
+    __slots__ = (
+        "__weakref__",
+        "_came_with",
+        "_cookies",
+        "_is_known",
+        "_pending",
+        "_phase",
+        "changes",
+        "compiled",
+        "engine",
+        "model",
+        "now",
+        "policy",
+        "request",
+        "secure",
+        "signals",
+        "view",
+        "was_read",
+    )
 
-    def __init__(self, policy: ConsentPolicy, request: Request) -> None:
-        self.policy = policy
-        self.request = request
-        self.compiled = policy.compiled
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self.engine, self.policy, self.request = engine, engine.policy, request
+        self.compiled = engine.compiled
+        self._phase = _OPEN
+        self.changes: tuple[Change, ...] = ()
+        """The choices that were made during this request and hold, in order."""
+        self._pending: tuple[Change, ...] = ()
+        """The choices of the app's that are not recorded yet."""
+        self.was_read = False
+        """Whether the app has read the visitor's consent."""
+        self._cookies: CookiesSeen | None = None
+        """What the request's cookies are, where the app may not see all of them."""
+        try:
+            self._read(request)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self._read_in_doubt(error)
+        self._came_with = self.view
 
-    @_Once
-    def now(self) -> datetime:
-        """When the request was first judged."""
-        return self.policy.clock()
+    def _read(self, request: Request) -> None:
+        """Read what is needed of the request, before the app can change anything."""
+        engine, policy = self.engine, self.policy
+        self.now = policy.clock()
+        self.secure = secure = request.secure or engine.is_secure(request)
+        self.model: LawModel = engine.model if policy.model is None else engine.model_of(request.target)
+        self.signals = NO_SIGNALS if request.is_plain else _signals(request)
+        honoured = self.signals if engine.honours_signals else NO_SIGNALS
+        names, tokens = split_cookies(request.cookie, engine.own_names[secure])
+        if not request.is_plain and (token := request.field("consent-token")):
+            tokens.append(token)
+        if len(names) + len(tokens) > MOST_PAIRS:
+            # There may be a refusal among what is not read.
+            tokens.append("")
+        self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
+        if not engine.filter.today(self.view, self.now).visible.issuperset(names):
+            self._read_cookies()
 
-    @_Once
-    def secure(self) -> bool:
-        """Whether the visitor's browser speaks https."""
-        return self.policy.is_secure(self.request)
+    def _read_cookies(self) -> None:
+        """Find out which cookies the app may see and which have to go, and note what came."""
+        seen = self._cookies_seen()
+        if seen.undeclared:
+            self.policy.observations.note_undeclared(seen.undeclared, self.request.path, self.now)
+        if not self.policy.observing and (seen.unwanted or seen.visible != self.request.cookie):
+            self._cookies = seen
 
-    @_Once
-    def signals(self) -> Signals:
-        """The preference signals on the request."""
-        gpc, dnt = _has_one(self.request.field("sec-gpc")), _has_one(self.request.field("dnt"))
-        return Signals(gpc, dnt) if gpc or dnt else NO_SIGNALS
+    def _cookies_seen(self) -> CookiesSeen:
+        """What the request's cookies are for the visitor as now known."""
+        same_site = self.is_same_site
+        seen = self.engine.filter.cookies_seen(self.request.cookie, self.view, self.now, same_site=same_site)
+        if seen.arrived:
+            self.policy.observations.note_arrivals(seen.arrived, self.now)
+        return seen
 
-    @_Once
-    def survey(self) -> CookieSurvey:
-        """What the request's cookies are, whoever the visitor is."""
-        return self.policy.survey(self.request.cookie)
-
-    @_Once
-    def model(self) -> LawModel:
-        """The law model of this request."""
-        return self.policy.model_of(self.request.target)
-
-    @_Once
-    def view(self) -> VisitorView:
-        """What the visitor's choice is worth; `choose` replaces it."""
-        return self._own_view[0]
-
-    @_Once
-    def _own_view(self) -> tuple[VisitorView, bool]:
-        """What the choices that came with the request are worth, and whether we signed any."""
-        return self.policy.visitors.view(self._tokens(), self.now, self._honoured, self.model)
+    def _read_in_doubt(self, error: Exception) -> None:
+        """What we fail to judge is hidden, and nobody's permissions count."""
+        self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
+        self.now, self.signals, self.model = datetime.now(UTC), NO_SIGNALS, "opt-in"
+        self.secure = self.request.secure
+        self.view, self._is_known = self.engine.view_in_doubt, False
+        if not self.policy.observing:
+            self._cookies = CookiesSeen("", (), (), (), ())
 
     @property
-    def _honoured(self) -> Signals:
-        return self.signals if self.policy.honours_signals else NO_SIGNALS
+    def is_finished(self) -> bool:
+        """Whether the app is done."""
+        return self._phase is _FINISHED
 
-    def _view_of(self, consent: Consent) -> VisitorView:
-        return self.policy.visitors.view_of([consent], self.now, self._honoured, self.model)
+    def finish(self) -> None:
+        """The app is done."""
+        self._phase = _FINISHED
 
-    @_Once
+    def finish_if_started(self) -> None:
+        """The app has returned; one that has not begun its answer yet will do so when its body is read."""
+        if self._phase is _STARTED:
+            self._phase = _FINISHED
+
+    @property
+    def hides(self) -> bool:
+        """Whether there is anything of the request that the app may not see."""
+        return self._cookies is not None or self.engine.hides_fields
+
+    @property
+    def hides_cookies(self) -> bool:
+        """Whether the app may not see all of the request's cookies."""
+        return self._cookies is not None
+
+    @property
+    def visible_cookies(self) -> str:
+        """The `Cookie` value as the app may see it, "" if nothing is left."""
+        return self.request.cookie if self._cookies is None else self._cookies.visible
+
+    def hidden_fields(self) -> frozenset[str]:
+        """The request fields, named in lower case, that the app is not to see. Never raises."""
+        gate = self.engine.gate
+        if not self.engine.hides_fields:
+            return NOTHING
+        try:
+            return gate.hidden_request_headers(self.view.permissions)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure("a request could not be judged: device fields are hidden", error)
+            return gate.hidden_in_doubt
+
+    @property
     def is_same_site(self) -> bool:
         """Whether the request demonstrably comes from this site, so that a missing choice is no choice.
 
         The consent cookie is Lax: one that we signed, however old, is only sent from our own pages and by
         top-level navigation. Without it the browser has to say so (Fetch Metadata), or to ask for a page.
         """
-        if self._own_view[1]:
+        if self._is_known:
             return True
         site = self.request.field("sec-fetch-site")
         if site:
             return site in {"same-origin", "same-site", "none"}
         return self.request.method == "GET" and "text/html" in self.request.field("accept").lower()
 
-    @_Once
-    def around(self) -> RequestScope:
-        """Where a cookie of this request can be."""
-        host = self.request.field("host").lower()
-        host = (
-            host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-        )
-        minute = int(self.now.timestamp() // 60)
-        return RequestScope(host.rstrip("."), self.request.full_path, self.secure, minute=minute)
+    # --- choices
 
     @property
     def caller(self) -> Caller:
@@ -174,20 +245,18 @@ class Exchange:
     @property
     def locked(self) -> str:
         """Why no choice can be made here and now, "" if one can."""
-        if self.started:
+        if self._phase is not _OPEN:
             return "after the response has started"
-        locked = _LOCKED.get(self.request.method, "")
-        if locked:
-            return locked
+        method = self.request.method
+        if method not in _CHANGING:
+            return f"on {method[:20]}" if method else "on a websocket"
         reason = self.caller.why_not(self.compiled.registry.consent.cors_origins)
         return reason and f"by a request that may come from elsewhere: {reason}"
 
-    def _tokens(self) -> list[str]:
-        """Every consent token on the request, of the name that the scheme in force has."""
-        name = self.policy.cookie_name(secure=self.secure)
-        tokens = [value for key, value in self.survey.own if key == name]
-        header = self.request.field("consent-token")
-        return [*tokens, header] if header else tokens
+    def read(self) -> VisitorView:
+        """What the visitor's choice is worth, for the app: its answer is this visitor's own then."""
+        self.was_read = True
+        return self.view
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
@@ -195,13 +264,18 @@ class Exchange:
 
     def choose_for_app(self, consent: Consent, *, granting: bool) -> None:
         """Make `consent` the visitor's choice, as the app's doing; `settle` stores its record."""
-        change = Change(self._kept(consent), Act.GRANT if granting else Act.WITHDRAW)
-        self._unrecorded = (*self._unrecorded, change)
+        made = self.policy.fitted(self._kept(consent))
+        change = Change(made, Act.GRANT if granting else Act.WITHDRAW)
+        self._pending = (*self._pending, change)
         self._choose(change)
 
-    def _choose(self, change: "Change") -> None:
+    def _choose(self, change: Change) -> None:
         self.view = self._view_of(change.consent)
         self.was_read = True
+
+    def _view_of(self, consent: Consent) -> VisitorView:
+        honoured = self.signals if self.engine.honours_signals else NO_SIGNALS
+        return self.engine.visitors.view_of([consent], self.now, honoured, self.model)
 
     def _kept(self, consent: Consent) -> Consent:
         """A new choice with what no choice moves: since when the visitor is measured."""
@@ -211,12 +285,7 @@ class Exchange:
     @property
     def is_unsettled(self) -> bool:
         """Whether records of the app's choices wait to be stored."""
-        return bool(self._unrecorded)
-
-    @property
-    def changed(self) -> bool:
-        """Whether a choice was made during this request, and holds."""
-        return bool(self.changes)
+        return bool(self._pending)
 
     def settle(self) -> None:
         """Store the records of the app's choices, in order.
@@ -224,14 +293,14 @@ class Exchange:
         They hold up to the first grant that cannot be recorded: later grants may rest on it. What takes
         something back holds in any case.
         """
-        pending, self._unrecorded = self._unrecorded, ()
+        pending, self._pending = self._pending, ()
         holds = True
         for change in pending:
             if holds or not change.adds:
                 holds &= self._settle(change)
-        self.view = self._view_of(self.changes[-1].consent) if self.changes else self._own_view[0]
+        self.view = self._view_of(self.changes[-1].consent) if self.changes else self._came_with
 
-    def _settle(self, change: "Change") -> bool:
+    def _settle(self, change: Change) -> bool:
         """Record one choice of the app's; whether it holds."""
         try:
             self._record(change, Source.APP)
@@ -240,19 +309,12 @@ class Exchange:
             return False
         return True
 
-    def _record(
-        self, change: "Change", source: Source, offer: Offer | None = None, language: str = ""
-    ) -> None:
+    def _record(self, change: Change, source: Source, offer: Offer | None = None, language: str = "") -> None:
         """Store the record of a choice, after which it holds."""
-        before = self.changes[-1].consent if self.changes else self._chosen_before
-        self.policy.record(self._event(change, before, source, offer, language))
+        before = self.changes[-1].consent if self.changes else self._came_with.live_consent
+        self.policy.recorder.record(self._event(change, before, source, offer, language))
         self.changes = (*self.changes, change)
-        self.policy.tell_of_choice(before, change.consent, self.request.target)
-
-    @_Once
-    def _chosen_before(self) -> Consent | None:
-        """The choice that came with the request."""
-        return self._own_view[0].consent
+        self.policy.recorder.tell(before, change.consent, self.request.target)
 
     def answer(
         self, answer: choice.Answer, *, source: Source, offer: Offer | None = None, language: str = ""
@@ -263,7 +325,7 @@ class Exchange:
         nothing to what stands is no choice: nothing is recorded. Raises RecordStoreError where a grant
         cannot be recorded; nothing has changed then.
         """
-        moment = choice.Moment(now=self.now, new_id=self.new_id(), gpc=self.signals.gpc)
+        moment = choice.Moment(now=self.now, new_id=self.new_id(), signals=self.signals)
         asked = (answer, self.compiled, moment, self.view.standing)
         if answer.choice is choice.Choice.ADD and not choice.adds(*asked):
             return True
@@ -275,7 +337,7 @@ class Exchange:
         return made is wanted
 
     def _event(
-        self, change: "Change", before: Consent | None, source: Source, offer: Offer | None, language: str
+        self, change: Change, before: Consent | None, source: Source, offer: Offer | None, language: str
     ) -> ConsentEvent:
         return make_event(
             random=self.policy.random(16),
@@ -293,100 +355,103 @@ class Exchange:
             previous=before,
         )
 
-    def hides_cookies(self) -> bool:
-        """Whether the request's cookies hold any that the app may not see; looked at once, at the start.
-
-        Never raises: what we fail to judge is hidden.
-        """
-        try:
-            return self._looks_for_hidden()
-        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.unjudged = not self.policy.observing
-            self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
-            return self.unjudged
-
-    def _looks_for_hidden(self) -> bool:
-        self._read_request()
-        survey, policy, view = self.survey, self.policy, self.view
-        kinds = survey.kinds
-        if policy.memory.is_new_today(kinds, self.now.date()) or survey.undeclared:
-            self._take_stock()
-        if policy.observing:
-            return False
-        if self.compiled.by_objection and not view.measured_since:
-            optional = kinds.optional + survey.disguised
-            self.shows_leftovers = kinds.hidden or not all(map(self._is_welcome, optional))
-        elif survey.disguised:
-            allowed = all(map(view.permissions.allows_rule, survey.disguised))
-            self.shows_leftovers = not allowed or policy.enforcer.hides(kinds, view.permissions)
-        else:
-            self.shows_leftovers = policy.enforcer.hides(kinds, view.permissions)
-        return self.shows_leftovers or survey.overflows
-
-    def _read_request(self) -> None:
-        """Read what nearly every request is asked for at once, before the app can change anything."""
-        self.now = self.policy.clock()
-        self.survey = self.policy.survey(self.request.cookie)
-        self.view, _ = self._own_view = self.policy.visitors.view(
-            self._tokens(), self.now, self._honoured, self.model
-        )
-
-    def _take_stock(self) -> None:
-        if self.is_same_site:
-            kinds, allows = self.survey.kinds, self.view.permissions.allows_rule
-            self.policy.inventory.note_undeclared(self.survey.undeclared, self.request.path, self.now)
-            refused = {rule.name for rule in kinds.optional if not allows(rule)}
-            self.policy.memory.note_arrivals(kinds, kinds.declared - refused, self.now)
-
-    def _is_welcome(self, rule: CookieRule) -> bool:
-        """Whether the app may see a rule's cookies on this request."""
-        return self.view.permissions.allows_rule(rule) and not self._is_of_unknown_age(rule)
-
-    def _optional(self) -> tuple[CookieRule, ...]:
-        return self.survey.kinds.optional
-
-    def _is_of_unknown_age(self, rule: CookieRule) -> bool:
-        """Whether a cookie of exempt measurement came and nobody knows since when.
-
-        To let it go on could be to prolong it: it is deleted, and measurement begins anew.
-        """
-        if rule.purpose not in self.compiled.by_objection or self.view.measured_since:
-            return False
-        return self.is_same_site and self.view.permissions.allows_rule(rule)
-
-    def visible_cookies(self, field: str) -> str:
-        """A `Cookie` value as the app may see it, where some are hidden. Never raises."""
-        try:
-            hides_all = self.unjudged or self.survey.overflows
-            return "" if hides_all else self.policy.enforcer.filter_cookies(field, self._is_welcome)[0]
-        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
-            return ""
-
-    @property
-    def can_pass_through(self) -> bool:
-        """Whether a response without cookies may leave as it is."""
-        return not (self.was_read or self.shows_leftovers) and self.policy.gate.mode == "off"
-
-    def hidden_fields(self) -> frozenset[str]:
-        """The request fields, named in lower case, that the app is not to see. Never raises."""
-        gate = self.policy.gate
-        if gate.mode != "enforce" or self.policy.observing:
-            return NOTHING
-        try:
-            return gate.hidden_request_headers(self.view.permissions)
-        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure("a request could not be judged: device fields are hidden", error)
-            return gate.hidden_in_doubt
+    # --- the answer
 
     def status_line(self, status: object) -> str:
         """The code and reason as they may leave: what follows a control character could be a field."""
+        if type(status) is str and status.isascii() and status.isprintable():
+            return status
         return as_text(status) if self.policy.observing else before_control(as_text(status))
 
-    @property
-    def gates(self) -> bool:
-        """Whether third parties are gated on this exchange."""
-        return self.policy.gate.mode != "off" and not self.policy.observing
+    def subprotocol(self, subprotocol: object) -> str | None:
+        """The subprotocol that a websocket is accepted with, a field's value: None for what is no token.
+
+        No browser can have asked for such a one (RFC 6455, section 4.1).
+        """
+        text = as_text(subprotocol)
+        return text if self.policy.observing or is_token(text) else None
+
+    def outgoing(self, status: object, headers: Any, *, octets: bool = False) -> list[Field]:
+        """The header fields of a response as they may leave, with ours. Never raises.
+
+        `status` is a number, or a text that begins with one; `headers` are what the app gives, `octets` says
+        what the door sends. In doubt what is governed stays
+        behind, third parties are closed, and the page goes on.
+        """
+        self._phase = _STARTED
+        fields = headers if type(headers) is list else as_pairs(headers)
+        try:
+            return self._respond(status, fields, octets=octets)
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure("a response could not be judged: what is governed is dropped", error)
+            return self._closed(fields, octets=octets)
+
+    def _respond(self, status: object, fields: list[Field], *, octets: bool) -> list[Field]:
+        filtered = self._filter(fields, octets=octets)
+        personal = self._take_note(filtered.judged) if filtered.judged else self.was_read
+        leaving, acts = filtered.leaving, self._cookies is not None
+        if self.policy.observing:
+            leaving, personal, acts = fields, False, False
+        # An ordinary answer is done: it sets no cookie and was made for anybody.
+        if not (personal or acts or self.changes or self.engine.gates or filtered.judged):
+            return leaving
+        answer: Answer = _new(Answer, (status, octets, leaving, filtered.judged, filtered.kinds, personal))
+        if self.engine.gates:
+            answer = self._gate(answer)
+        if acts or self.changes or self.compiled.by_objection:
+            answer = self._with_ours(answer)
+        return self._for_one_visitor(answer) if answer.is_personal else answer.fields
+
+    def _with_ours(self, answer: Answer) -> Answer:
+        """The third and the fourth stage: deletions, and our own cookies."""
+        deletions = self._deletions(answer) if self._cookies or self.changes else NO_DELETIONS
+        lines = deletions.fields[answer.octets]
+        own = [answer.field("Set-Cookie", line) for line in self._own_lines(answer, deletions)]
+        if not (lines or own):
+            return answer
+        # Of two lines for one place the later one counts.
+        start = _first_cookie(answer) if answer.judged else len(answer.fields)
+        fields = [*answer.fields[:start], *lines, *answer.fields[start:], *own]
+        return answer._replace(fields=fields, is_personal=True)
+
+    def _filter(self, fields: list[Field], *, octets: bool) -> Filtered:
+        """The first stage: cookies without leave stay behind, the others end in time."""
+        context = _new(ResponseContext, (self.view, self.policy.clock(), fields))
+        hook = self.policy.on_decision
+        review = None if hook is None else partial(self._review, hook, context)
+        try:
+            filtered = self.engine.filter.filter(fields, context, review, octets=octets)
+        except (TypeError, ValueError):
+            # Fields of other types, or what is no field: made exact first.
+            exact = _exact(fields, octets=octets)
+            filtered = self.engine.filter.filter(exact, context._replace(fields=exact), review, octets=octets)
+        if _NONE in filtered.kinds:
+            names = [as_text(name) for name, _ in fields]
+            self.policy.decision_log.note_fields(name for name in names if not is_token(name))
+        return filtered
+
+    def _take_note(self, judged: list[Judged]) -> bool:
+        """Note what became of cookies; whether the answer depends on this visitor, or hides that it did."""
+        policy, personal = self.policy, self.was_read
+        for one in judged:
+            if one.after is None:
+                policy.decision_log.note(one.verdict, one.reason)
+                personal = True
+                continue
+            if not policy.observing:
+                policy.observations.note_set(one, self.request)
+            personal = personal or one.verdict.is_optional or one.reason is _OWN
+        return personal
+
+    def _gate(self, answer: Answer) -> Answer:
+        """The second stage: third parties that this visitor does not allow stay closed."""
+        recipient = self._recipient()
+        texts = answer.texts()
+        status = _code(answer.status)
+        if not self.engine.gate.governs(status, texts, recipient.destination):
+            return answer
+        texts = list(self.engine.gate.response_headers(status, texts, recipient))
+        return answer.with_texts(texts)._replace(is_personal=True)
 
     def _recipient(self) -> Recipient:
         return Recipient(
@@ -397,221 +462,191 @@ class Exchange:
             report_uri=f"{self.request.mount}{self.policy.registry.consent.path}/report",
         )
 
-    def outgoing(self, status: int, headers: list[Header]) -> list[Header]:
-        """The header fields of a response as they may leave, with ours. Never raises.
-
-        In doubt what is governed stays behind, third parties are closed, and the page goes on.
-        """
-        self.started = True
-        try:
-            leaving, judged = self._judge(headers)
-            leaving, gated = self._gate(status, leaving)
-            return self._with_ours(leaving, judged, gated=gated)
-        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure("a response could not be judged: what is governed is dropped", error)
-            closed = list(headers) if self.policy.observing else self.policy.fail_closed.headers(headers)
-            return [*closed, *self._chosen_in_doubt()]
-
-    def subprotocol(self, subprotocol: object) -> str | None:
-        """The subprotocol that a websocket is accepted with, a field's value: None for what is no token.
-
-        No browser can have asked for such a one (RFC 6455, section 4.1).
-        """
-        text = as_text(subprotocol)
-        return text if self.policy.observing or is_token(text) else None
-
-    def trailing(self, headers: list[Header]) -> list[Header]:
-        """Header fields apart from the head: trailers and interim answers. Judged alike, with nothing added.
-
-        Never raises.
-        """
-        try:
-            leaving, _ = self._judge(headers)
-            return list(self.policy.gate.other_headers(leaving, self._recipient())) if self.gates else leaving
-        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
-            self.policy.log.failure("header fields could not be judged: what is governed is dropped", error)
-            return list(headers) if self.policy.observing else self.policy.fail_closed.trailers(headers)
-
-    def _judge(self, headers: list[Header]) -> tuple[list[Header], list[Judged]]:
-        now = self.policy.clock()
-        context = ResponseContext(self.view, now, _sent(headers))
-        hook = self.policy.on_decision
-        review = None if hook is None else partial(self._review, hook)
-        leaving, judged = self.policy.enforcer.filter(headers, context, review)
-        for one in judged:
-            if one.after is None:
-                self.policy.decision_log.note(one.verdict.name, one.reason, one.verdict.rule)
-        if len(leaving) + sum(one.after is None for one in judged) < len(headers):
-            self.policy.decision_log.note_fields(name for name, _ in headers if not is_token(name))
-        return (list(headers) if self.policy.observing else leaving), judged
-
-    def _gate(self, status: int, leaving: list[Header]) -> tuple[list[Header], bool]:
-        """The fields that gate third parties for this visitor, and whether that made the answer personal."""
-        if not self.gates:
-            return leaving, False
-        recipient = self._recipient()
-        gated = self.policy.gate.governs(status, leaving, recipient.destination)
-        return list(self.policy.gate.response_headers(status, leaving, recipient)), gated
-
-    def _with_ours(self, leaving: list[Header], judged: list[Judged], *, gated: bool) -> list[Header]:
-        policy, own = self.policy, self.view.consent if self.changed else None
-        if policy.observing and own is None:
-            return leaving
-        depends = gated or self.was_read or any(map(_depends, judged))
-        stored = self._learn(judged)
-        expiring: list[Deletion] = []
-        if self.shows_leftovers or self.changed:
-            expiring = self._expiring(leaving, depends=depends)
-            leaving = _before_cookies(expiring, leaving)
-        if own is None and self._begins(judged, stored, expiring):
-            own = self._measured()
-        if own is not None:
-            leaving.append(self._own_line(own))
-        return cache_control.personal(leaving, policy.depends_on) if depends or expiring or own else leaving
-
-    def _learn(self, judged: list[Judged]) -> list[CookieRule]:
-        """Remember where browsers will keep what leaves; returns the optional rules that it falls under."""
-        stored: list[CookieRule] = []
-        for one in judged:
-            verdict = one.verdict
-            rule = verdict.rule
-            if rule is None or one.after is None or one.reason is Reason.DELETION:
-                continue
-            if verdict.is_optional:
-                stored.append(rule)
-            if self.policy.memory.is_new(verdict, self.request.path):
-                self.policy.memory.note_set(rule)
-                if verdict.is_optional:
-                    self.policy.memory.learn(verdict.name, one.before, self.request)
-        return stored
-
-    def _expiring(self, leaving: list[Header], *, depends: bool) -> list[Deletion]:
+    def _deletions(self, answer: Answer) -> Deletions:
         """The deletions that leave with this answer.
 
         A file, or a page that the app offers to every cache, keeps its header fields: the next page will do.
         """
-        if self.policy.observing or not (self.is_same_site or self.changed):
-            return []
-        if not depends and (self._is_resource(leaving) or cache_control.is_shared(leaving, self.now)):
-            return []
-        around = self.around._replace(chosen=self.changed)
-        answer = [value for name, value in leaving if name.strip().lower() == "set-cookie"]
-        came = list(self._came())
-        if self.changed or _sets_any_of(answer, {one.name for one in came}):
-            return expire([*came, *self._declared()], around, answer, self._places, self._room())
-        return self.policy.memory.deletions(came, [self._places(one) for one in came], around, self._room())
+        if self.policy.observing or not (self.is_same_site or self.changes):
+            return NO_DELETIONS
+        if not (answer.is_personal or self.changes) and self._is_for_all(answer):
+            return NO_DELETIONS
+        came = self._unwanted()
+        lines = [one.after for one in answer.judged if one.after is not None]
+        around = self._scope()
+        room = BUDGET - sum(map(field_octets, self._own_lines(answer, NO_DELETIONS, certain=False)))
+        if self.changes or _sets_any_of(lines, {one.name for one in came}):
+            return self.engine.expire([*came, *self._declared()], around, lines, room)
+        return self.engine.deletions(came, around, room)
 
-    def _room(self) -> int:
-        """The octets for deletions beside our own cookie, which may leave for measurement alone."""
-        own = self.view.consent if self.changed else None
-        if own is None and self.compiled.by_objection and not self.view.measured_since:
-            own = self._measured()
-        line = self.policy.consent_cookie(own, self.now, self.secure) if own else ""
-        return BUDGET - field_octets(line)
-
-    def _is_resource(self, leaving: list[Header]) -> bool:
+    def _is_for_all(self, answer: Answer) -> bool:
         destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
-        return cache_control.is_resource(destination, accept, leaving)
+        if cache_control.is_resource(destination, accept, answer.content_type):
+            return True
+        return _CACHING in answer.kinds and cache_control.is_shared(answer.texts(), self.now)
 
-    def _came(self) -> Iterable[UnwantedCookie]:
-        """What came with the request and has to go."""
-        for pair, rule in self.policy.enforcer.leftovers(self.request.cookie, self._is_welcome):
-            yield UnwantedCookie(pair.name, "=" in pair.piece, rule)
+    def _scope(self) -> RequestScope:
+        """Where a cookie of this request can be."""
+        minute = int(self.now.timestamp() // 60)
+        host = _host_name(self.request.field("host"))
+        return RequestScope(host, self.request.full_path, self.secure, bool(self.changes), minute)
+
+    def _unwanted(self) -> tuple[UnwantedCookie, ...]:
+        """What came with the request and has to go: after a choice that is another matter."""
+        if self.changes:
+            return self._cookies_seen().unwanted
+        return self._cookies.unwanted if self._cookies else ()
 
     def _declared(self) -> Iterable[UnwantedCookie]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
         restates = any(not change.adds for change in self.changes)
-        for name, rule in self.policy.enforcer.optional if restates else ():
+        for name, rule in self.engine.filter.optional if restates else ():
             if not self.view.permissions.allows_rule(rule):
                 yield UnwantedCookie(name, named=True, rule=rule, came=False)
 
-    def _places(self, leftover: UnwantedCookie) -> tuple[CookieScope, ...]:
-        """Where a cookie is declared or was seen to be set."""
-        rule = leftover.rule
-        return (*declared_scopes(rule), *self.policy.memory.places(leftover.name)) if rule else ()
+    def _own_lines(
+        self, answer: Answer, deletions: Deletions, *, certain: bool = True
+    ) -> list[str]:
+        """Our own cookies, as Set-Cookie values.
 
-    def _begins(self, judged: list[Judged], stored: list[CookieRule], expiring: list[Deletion]) -> bool:
-        """Whether exempt measurement of this visitor begins with this answer.
-
-        It does with the first such cookie that leaves, or that came with an unknown age and is told to go:
-        a script will set it anew. What came and stays must not pass for new, so then it does not.
+        The choice that was made, or the note that exempt measurement begins; without `certain`, where it may.
         """
-        if not self.compiled.by_objection or self.changed or self.view.measured_since:
+        policy, secure = self.policy, self.secure
+        if self.changes:
+            lines = [policy.consent_cookie(self.changes[-1].consent, self.now, secure)]
+            noted = f"{policy.measured_name(secure=secure)}=" in self.request.cookie
+            return [*lines, policy.forgotten_measured_cookie(secure=secure)] if noted else lines
+        if not self.compiled.by_objection or self.view.measured_since or policy.observing:
+            return []
+        if certain and not self._begins(answer, deletions):
+            return []
+        note = measured_only(self.now, self.compiled.registry.version)
+        return [policy.measured_cookie(note, self.now, secure=secure)]
+
+    def _begins(self, answer: Answer, deletions: Deletions) -> bool:
+        """Whether exempt measurement of this visitor begins with this answer."""
+        if not self.is_same_site or self.view.doubtful or self.request.field("consent-token"):
             return False
-        came = {rule for rule in self._optional() if self._is_of_unknown_age(rule)}
-        new = {rule for rule in stored if rule.purpose in self.compiled.by_objection}
-        if not (came or new) or not self.is_same_site or self.view.doubtful:
+        if any(one.reason is _OWN for one in answer.judged):
+            # A pass before this one has noted it, or the app sets a choice.
             return False
-        classify = self.policy.registry.classify
-        told = {classify(expiry.leftover.name) for expiry in expiring}
-        given = any(one.reason is Reason.OWN for one in judged)
-        return came <= new | told and not given and not self.request.field("consent-token")
+        came = self._cookies.unaged if self._cookies else ()
+        return begins_with(self.compiled, answer.judged, came, deletions.rules)
 
-    def _measured(self) -> Consent:
-        """The visitor's consent with the day on which measurement begins; nothing else of it moves."""
-        chosen = self.view.consent
-        if chosen:
-            return replace(chosen, measured_since=utc_day(self.now))
-        return measured_only(self.now, self.compiled.registry.version)
+    def _for_one_visitor(self, answer: Answer) -> list[Field]:
+        """The last stage: caches are told that the answer is for one visitor only."""
+        if _CACHING not in answer.kinds:
+            return [*answer.fields, *self.engine.private_fields[answer.octets]]
+        return answer.with_texts(cache_control.personal(answer.texts(), self.engine.depends_on)).fields
 
-    def _own_line(self, consent: Consent) -> Header:
-        return "Set-Cookie", self.policy.consent_cookie(consent, self.now, self.secure)
+    def trailing(self, headers: Any, *, octets: bool = False) -> list[Field]:
+        """Header fields apart from the head: trailers and interim answers. Judged alike, with nothing added.
 
-    def _chosen_in_doubt(self) -> list[Header]:
+        Never raises.
+        """
+        fields = as_pairs(headers)
+        try:
+            filtered = self._filter(fields, octets=octets)
+            if self.policy.observing:
+                return fields
+            if not self.engine.gates:
+                return filtered.leaving
+            answer = Answer(200, octets, filtered.leaving, [], [], is_personal=False)
+            return answer.with_texts(
+                self.engine.gate.other_headers(answer.texts(), self._recipient())
+            ).fields
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
+            self.policy.log.failure("header fields could not be judged: what is governed is dropped", error)
+            if self.policy.observing:
+                return fields
+            return _in_form(self.engine.fail_closed.trailers(as_texts(fields)), fields, octets=octets)
+
+    def _closed(self, fields: list[Field], *, octets: bool) -> list[Field]:
+        """What leaves of a response that could not be judged, with the cookie of a choice that holds."""
+        if self.policy.observing:
+            return [*fields, *_in_form(self._chosen_in_doubt(), (), octets=octets)]
+        pairs = as_pairs(fields)
+        closed = [*self.engine.fail_closed.headers(as_texts(pairs)), *self._chosen_in_doubt()]
+        return _in_form(closed, pairs, octets=octets)
+
+    def _chosen_in_doubt(self) -> list[tuple[str, str]]:
         """The cookie of a choice made during this request: it is recorded, so it leaves if it can."""
         try:
-            return [self._own_line(self.changes[-1].consent)] if self.changes else []
+            if not self.changes:
+                return []
+            return [("Set-Cookie", self.policy.consent_cookie(self.changes[-1].consent, self.now, self.secure))]
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("the cookie of a choice could not be made", error)
             return []
 
-    def _review(self, hook: DecisionHook, judged: Judged) -> Judged:
-        """What becomes of a line once the site's hook has seen it."""
-        decision = judged.decision
+    def _review(self, hook: DecisionHook, context: ResponseContext, judged: Judged) -> Judged:
+        """What becomes of a line once the site's hook has seen it.
+
+        What it puts in its place is judged again: no hook undoes a refusal or a limit.
+        """
         try:
-            final = _replaced(decision, hook(decision, self.request.target))
+            line = _replacement(judged.decision, hook(judged.decision, self.request.target))
         except Exception as error:  # noqa: BLE001 - whatever a site's function raises
             self.policy.log.failure("on_decision failed: its answer is ignored", error)
             return judged
-        return judged if final is decision else judged._replace(after=final.leaving, reason=final.reason)
+        if line == judged.after:
+            return judged
+        if line is None:
+            return judged._replace(after=None)
+        return self.engine.filter.judge_review(line, context)._replace(before=judged.before)
 
 
-def _depends(judged: Judged) -> bool:
-    """Whether the outcome is this visitor's own, or hides from caches that the answer was personal."""
-    if judged.verdict.is_optional or judged.after is None or judged.reason is Reason.OWN:
-        return True
-    return judged.after is not judged.before and not is_field_text(judged.after)
-
-
-def as_pairs(headers: Iterable[Iterable[Any]] | None) -> list[tuple[Any, ...]]:
-    """The fields as an app gives them, once and for all: some are iterators, which one look would eat."""
-    return [tuple(field) for field in headers or ()]
-
-
-def as_texts(fields: list[tuple[Any, ...]]) -> list[Header]:
-    """The fields of `as_pairs` as exact text, so that what is judged is what leaves; what is no pair goes."""
-    return [(as_text(field[0]), as_text(field[1])) for field in fields if len(field) == 2]
-
-
-def as_text(value: object) -> str:
-    """The octets of a field as text, of whatever type they come: a wrong type lets no cookie slip by."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    return str(value, "latin-1") if isinstance(value, bytes | bytearray | memoryview) else str(value)
-
-
-def _replaced(decision: Decision, answer: object) -> Decision:
-    """What a site's hook makes of a decision; TypeError for an answer that is none."""
+def _replacement(decision: Decision, answer: object) -> str | None:
+    """The line that a site's hook lets leave, None for none; TypeError or ValueError for what is no answer."""
     if answer is None:
-        return decision
+        return decision.after
     if not isinstance(answer, Decision):
         raise TypeError(f"a Decision or None is wanted, not {type(answer).__name__}")
-    return answer
+    if Action(answer.action) is Action.DROP:
+        return None
+    line = answer.before if answer.after is None else answer.after
+    if not isinstance(line, str):
+        raise TypeError(f"a Set-Cookie value is a str, not {type(line).__name__}")
+    return str.__str__(line)
+
+
+def _signals(request: Request) -> Signals:
+    """The preference signals on the request."""
+    gpc, dnt = _has_one(request.field("sec-gpc")), _has_one(request.field("dnt"))
+    return Signals(gpc, dnt) if gpc or dnt else NO_SIGNALS
 
 
 def _has_one(field: str) -> bool:
     """Whether a signal is given: one member that is exactly `1`, however many fields (GPC, section 3)."""
     return field == "1" or (bool(field) and any(member.strip(" \t") == "1" for member in field.split(",")))
+
+
+def _code(status: object) -> int:
+    """The number of a status line; 200 for what is none."""
+    code = as_text(status)[:3]
+    return int(code) if code.isascii() and code.isdigit() else 200
+
+
+def _host_name(host: str) -> str:
+    """A `Host` without its port, in lower case."""
+    host = host.lower()
+    host = host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    return host.rstrip(".")
+
+
+def _exact(fields: list[Field], *, octets: bool) -> list[Field]:
+    """The fields in the door's own type; what is no pair of such goes."""
+    return _in_form(as_texts(as_pairs(fields)), fields, octets=octets)
+
+
+def _in_form(texts: Iterable[tuple[str, str]], came: Iterable[Any], *, octets: bool) -> list[Field]:
+    """Fields as the door has them: names of ours in lower case as ASGI wants it, those that `came` as they were."""
+    if not octets:
+        return list(texts)
+    names = {as_text(field[0]) for field in came if field}
+    named = ((name if name in names else name.lower(), value) for name, value in texts)
+    # No cookie is left that octets cannot say; what else an app got wrong shall not end in an error.
+    return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in named]
 
 
 def _sets_any_of(lines: list[str], names: set[str]) -> bool:
@@ -620,18 +655,12 @@ def _sets_any_of(lines: list[str], names: set[str]) -> bool:
     return any(not equals or name.strip() in names for name, equals, _ in heads)
 
 
-def _before_cookies(expiries: list[Deletion], leaving: list[Header]) -> list[Header]:
-    """Deletions go before any cookie that leaves: of two lines for one place the later one counts."""
-    lines = [("Set-Cookie", expiry.line) for expiry in expiries if is_field_text(expiry.line)]
-    cookies = (index for index, (name, _) in enumerate(leaving) if name.strip().lower() == "set-cookie")
-    start = next(cookies, len(leaving))
-    return [*leaving[:start], *lines, *leaving[start:]]
-
-
-def _sent(headers: list[Header]) -> tuple[datetime | None, ...]:
-    """The `Date` that the app states itself, read; there may be several."""
-    dates = [value for name, value in headers if len(name) == 4 and name.lower() == "date"]
-    return tuple(map(cookie_date, dates)) if dates else ()
+def _first_cookie(answer: Answer) -> int:
+    """Where the first `Set-Cookie` stands; behind the last field if there is none."""
+    for index, (name, _) in enumerate(answer.fields):
+        if as_text(name).lower() == "set-cookie":
+            return index
+    return len(answer.fields)
 
 
 def exchange_of(target: Mapping[str, Any]) -> Exchange:

@@ -4,15 +4,12 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import count
 
-from .core.registry import CookieRule
-from .core.reports import Report
 from .core.structured_fields import token_start
-from .core.verdict import Reason
+from .core.verdict import Reason, Verdict
 from .errors import RecordStoreError
 
 logger = logging.getLogger("consent_middleware")
@@ -27,13 +24,14 @@ _ADVICE = {
     Reason.PREFIX: "its name's prefix demands Secure, and for __Host- also Path=/ and no Domain",
     Reason.FORGED: "this is the name of the consent cookie; set it by ConsentPolicy.consent_cookie() alone",
 }
-_LONGEST_NAME = 100
-_LONGEST_PATH = 256
+LONGEST_NAME = 100
+LONGEST_PATH = 256
 _LONGEST_WORD = 160
 """Characters of a name, a host or a reason in one line of the log."""
 _MOST_LINES = 60
 """Lines of the log in a minute; one more says that there would be more."""
 _MOST_FRAMES = 3
+_MOST_TOLD = 1024
 
 
 class _Minutely:
@@ -82,7 +80,7 @@ class Log:
             -_MOST_FRAMES:
         ]
         places = ", ".join(
-            f"{frame.filename[-_LONGEST_PATH // 4 :]}:{frame.lineno} in {frame.name}"
+            f"{frame.filename[-LONGEST_PATH // 4 :]}:{frame.lineno} in {frame.name}"
             for frame in reversed(frames)
         )
         self._write(logging.ERROR, f"{message}: %s at %s", type(error).__name__, places)
@@ -113,24 +111,31 @@ class DecisionLog:
         self._log = log
         self._verb = "would be dropped" if observing else "dropped"
         # Apps can make up names without end: the memory of what was said is bounded.
-        self._drops = lru_cache(1024)(_Drop)
-        self._fields = lru_cache(1024)(_Field)
+        self._told = set[tuple[Verdict, Reason]]()
+        self._drops = lru_cache(_MOST_TOLD)(_Drop)
+        self._fields = lru_cache(_MOST_TOLD)(_Field)
 
-    def note(self, name: str, reason: Reason, rule: CookieRule | None) -> None:
+    def note(self, verdict: Verdict, reason: Reason) -> None:
         """Take notice of a line that is dropped."""
+        if (verdict, reason) in self._told:
+            return
+        rule = verdict.rule
         purpose = rule.purpose if rule else ""
-        drop = self._drops(name[:_LONGEST_NAME], reason, purpose)
+        drop = self._drops(verdict.name[:LONGEST_NAME], reason, purpose)
         if not drop.told:
             advice = _ADVICE.get(drop.reason, "").format(name=f'"{drop.name}"', purpose=purpose)
             drop.told = self._log.warning(
                 "Set-Cookie '%s' %s: %s; %s", drop.name, self._verb, drop.reason.value, advice
             )
+        if drop.told:
+            self._told = self._told if len(self._told) < _MOST_TOLD else set()
+            self._told.add((verdict, reason))
 
     def note_fields(self, names: Iterable[str]) -> None:
         """Take notice of header fields that are dropped because their names are no tokens."""
         for name in names:
             # Behind its first odd character a name can hold a value.
-            field = self._fields(token_start(name)[:_LONGEST_NAME])
+            field = self._fields(token_start(name)[:LONGEST_NAME])
             if not field.told:
                 field.told = self._log.warning(
                     "a header field %s: its name, which begins with '%s', is no token "
@@ -157,121 +162,3 @@ class _Field:
 
     def __init__(self, start: str) -> None:
         self.start, self.told = start, False
-
-
-_MOST_NAMES = 1000
-_MOST_REPORTS = 600
-"""Reports that are taken in a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """An undeclared cookie in requests: how many carried it, and where and when the first did."""
-
-    name: str
-    count: int
-    path: str
-    first: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A host that pages load from, by the directive that would stop it: how often, and since when."""
-
-    host: str
-    directive: str
-    count: int
-    first: datetime
-
-
-class _Counted:
-    __slots__ = ("count", "first", "numbers", "path")
-
-    def __init__(self, path: str, first: datetime) -> None:
-        self.path, self.first, self.numbers = path, first, count(1)
-        self.count = 0
-
-
-class Inventory:
-    """What requests showed since this process began: names alone, at most a thousand of each kind.
-
-    Threads share it without a lock; a count may be a few behind.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._undeclared: dict[str, _Counted] = {}
-        self._unset: dict[str, None] = {}
-        self._loaded: dict[Report, _Counted] = {}
-        self._minute, self._reports = 0, 0
-        self.overlooked = 0
-        """Undeclared cookies that came when there was no more room."""
-
-    def undeclared(self) -> list[Sighting]:
-        """Cookies that no rule declares, the most frequent first."""
-        found = [Sighting(n, c.count, c.path, c.first) for n, c in list(self._undeclared.items())]
-        return sorted(found, key=lambda one: (-one.count, one.name))
-
-    def loaded(self) -> list[Loaded]:
-        """Hosts that pages load from without leave, as browsers report; the most frequent first."""
-        found = [Loaded(r.host, r.directive, c.count, c.first) for r, c in list(self._loaded.items())]
-        return sorted(found, key=lambda one: (-one.count, one.host, one.directive))
-
-    def unset(self) -> list[str]:
-        """Rules whose cookies keep coming although the app does not set them: their ends are unknown."""
-        return list(self._unset)
-
-    def note_undeclared(self, names: tuple[str, ...], path: str, now: datetime) -> None:
-        """Count the undeclared cookies of one request."""
-        for name in names:
-            counted = self._undeclared.get(name[:_LONGEST_NAME]) or self._add(name[:_LONGEST_NAME], path, now)
-            if counted:
-                counted.count = next(counted.numbers)
-
-    def _add(self, name: str, path: str, now: datetime) -> _Counted | None:
-        if len(self._undeclared) >= _MOST_NAMES:
-            self.overlooked += 1
-            return None
-        self._log.warning(
-            "undeclared cookie '%s' in requests: a script, an older release or another host "
-            'stores it; declare it, or set [consent] undeclared_request = "expire"',
-            name,
-        )
-        return self._undeclared.setdefault(name, _Counted(path[:_LONGEST_PATH], now))
-
-    def note_reports(self, reports: Iterable[Report], now: datetime) -> None:
-        """Count what browsers report. Anybody can send reports: those beyond a rate are lost."""
-        minute = int(now.timestamp() // 60)
-        if minute != self._minute:
-            self._minute, self._reports = minute, 0
-        for report in reports:
-            self._reports += 1
-            counted = self._loaded.get(report)
-            if self._reports > _MOST_REPORTS or (counted is None and len(self._loaded) >= _MOST_NAMES):
-                return
-            if counted is None:
-                self._log.warning(
-                    "a page loads from '%s' (%s) without its visitor's leave: declare it under a vendor's "
-                    "hosts, or allow it for everybody in [gating] allow",
-                    report.host,
-                    report.directive,
-                )
-                counted = self._loaded.setdefault(report, _Counted("", now))
-            counted.count = next(counted.numbers)
-
-    def note_unset(self, rule: str) -> None:
-        """Report a rule whose cookies come but are not set; once per rule."""
-        if _is_new(rule, self._unset):
-            self._log.warning(
-                "cookies of rule '%s' have come for a day and the app set none: a script stores them, or "
-                "they are older than the middleware, and may outlive their lifetime; set or expire them",
-                rule,
-            )
-
-
-def _is_new(name: str, names: dict[str, None]) -> bool:
-    """Whether a name is told for the first time; it is remembered then, as long as there is room."""
-    if name in names or len(names) >= _MOST_NAMES:
-        return False
-    names[name] = None
-    return True

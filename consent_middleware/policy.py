@@ -4,52 +4,48 @@ import os
 import secrets
 import warnings
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from .appearance import Appearance
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
-from .core.consent import NO_SIGNALS, Consent
-from .core.fail_closed import FailClosed
-from .core.filtering import CookieSurvey, Filter
-from .core.gating import Gate
+from .core.consent import Consent
 from .core.registry import LawModel, Registry
-from .core.set_cookie import imf_fixdate
-from .core.structured_fields import forwarded_proto
+from .core.set_cookie import EPOCH, imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
-from .engine import Visitors
-from .errors import ConfigurationError, ConfigurationWarning, RecordStoreError
-from .memory import CookieMemory
-from .observe import DecisionLog, Inventory, Log, logger
-from .records.event import ConsentEvent, State
+from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
+from .observations import Observations
+from .observe import DecisionLog, Log
+from .recording import ChoiceHook, Recorder
 from .records.signing import checked_secrets
 from .records.snapshot import snapshot_of
 from .registry_file import read_registry
-from .request import KEY, Request
+from .request import Target
 
 if TYPE_CHECKING:
     from .records.store import RecordStore
 
-Target = MutableMapping[str, Any]
-"""An ASGI scope or a WSGI environ."""
-
 DecisionHook = Callable[[Decision, Target], Decision | None]
 
-GPC_PATH = "/.well-known/gpc.json"
-"""Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
-
 _SHORT_KEY = 16
-_MODELS = ", ".join(get_args(LawModel))
 _NO_PART_OF_A_KEY = frozenset(",;'\"")
 """Seldom meant in CONSENT_SECRET_KEYS: there blanks alone separate keys."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_utc_now = partial(datetime.now, UTC)
+
+
+def _time_of(clock: Callable[[], datetime], log: Log) -> datetime:
+    """The time by a site's clock, in UTC; by ours where that fails."""
+    try:
+        return clock().astimezone(UTC)
+    except Exception as error:  # noqa: BLE001 - whatever a site's function raises
+        log.failure("clock failed: the machine's time is taken", error)
+        return _utc_now()
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -59,7 +55,7 @@ class PolicyOptions(TypedDict, total=False):
     """Asked once per request for its law model, instead of the registry. A doubt counts as opt-in."""
     on_decision: DecisionHook | None
     """Sees every decision on a Set-Cookie, and may return another."""
-    on_choice: Callable[[Consent | None, Consent, Target], object] | None
+    on_choice: ChoiceHook | None
     """Is told of every choice once it is recorded: what stood before, and what stands now."""
     clock: Callable[[], datetime]
     """Returns the time, aware."""
@@ -80,40 +76,28 @@ class ConsentPolicy:
     def __init__(
         self, registry: Registry, *, secret_keys: Sequence[str] | str, **options: Unpack[PolicyOptions]
     ) -> None:
-        records, pages = options.get("records"), options.get("pages")
+        records, clock = options.get("records"), options.get("clock", _utc_now)
         self.registry = registry
-        clock = options.get("clock", _utc_now)
         self.compiled = compile_registry(registry)
-        self.clock = clock if clock is _utc_now else lambda: clock().astimezone(UTC)
+        self.log = Log(clock)
+        self.clock = clock if clock is _utc_now else partial(_time_of, clock, self.log)
         self.random = options.get("random", secrets.token_bytes)
-        self._model = options.get("model")
+        self.model = options.get("model")
         self.on_decision = options.get("on_decision")
-        self._on_choice = options.get("on_choice")
+        self.prepared: object = None
+        """What requests ask of it, made ready when it is first used (`engine.engine_of`)."""
         self.observing = registry.consent.mode == "observe"
-        self.log = Log(self.clock)
         self.decision_log = DecisionLog(self.log, observing=self.observing)
-        self.inventory = Inventory(self.log)
-        self.memory = CookieMemory(self.inventory)
+        self.observations = Observations(self.log)
+        self.tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
-        self.visitors = Visitors(self.compiled, self._signer.verify)
         self.offers = Signer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
-        self.appearance = _checked_appearance(pages, registry)
+        self.appearance = _checked_appearance(options.get("pages"), registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
         self.records = _open_records(records, keys, self.log) if records else None
+        self.recorder = Recorder(self.records, self.snapshot, options.get("on_choice"), self.log)
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
-        self.enforcer = Filter(self.compiled, frozenset(self._cookie_names.values()), self.verifies)
-        self.gate = Gate(registry)
-        self._tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
-        self.honours_signals = bool(list(self._signal_fields()))
-        self.depends_on = ("Cookie", "Consent-Token", *self._signal_fields())
-        self.fail_closed = FailClosed(
-            governed=self.enforcer.governed | self.gate.withheld,
-            depends_on=self.depends_on,
-            policy=self.gate.closed_policy,
-            permissions=self.gate.closed_features([]),
-            permitted=self.gate.closed_features,
-        )
 
     @classmethod
     def from_file(
@@ -141,16 +125,20 @@ class ConsentPolicy:
             options["records"] = os.environ.get("CONSENT_RECORDS")
         return cls(read_registry(path), secret_keys=keys, **options)
 
-    def _signal_fields(self) -> Iterable[str]:
-        settings = self.registry.consent
-        if settings.gpc == "refuse" and self.compiled.sale:
-            yield "Sec-GPC"
-        if settings.dnt == "refuse":
-            yield "DNT"
+    def _warn_of_proxy(self) -> None:
+        self.log.warning(
+            "a proxy says that visitors come over https, but the server speaks http, so the consent cookie "
+            "is called '%s' and is not Secure: set [consent] https = \"always\" in the registry",
+            self.cookie_name(secure=False),
+        )
 
     def cookie_name(self, *, secure: bool) -> str:
         """The name of the consent cookie over https or http."""
         return self._cookie_names[secure]
+
+    def measured_name(self, *, secure: bool) -> str:
+        """The name of the cookie that notes since when a visitor is measured who has not chosen."""
+        return f"{self._cookie_names[secure]}-measured"
 
     def consent_cookie(
         self,
@@ -163,15 +151,31 @@ class ConsentPolicy:
         A choice too long for a cookie is coarsened towards refusal first. Without `secure` it is the
         form for plain http, which browsers accept there.
         """
-        token = self.token(consent)
+        return self._cookie(self._cookie_names[secure], consent, now, secure=secure)
+
+    def measured_cookie(self, consent: Consent, now: datetime, *, secure: bool) -> str:
+        """The `Set-Cookie` value that notes since when a visitor is measured where no choice says so.
+
+        A cookie of its own: no answer but one to a choice may replace a choice, which can have been made
+        since the request came.
+        """
+        return self._cookie(self.measured_name(secure=secure), consent, now, secure=secure)
+
+    def forgotten_measured_cookie(self, *, secure: bool) -> str:
+        """The `Set-Cookie` value that deletes the same: a choice says it now."""
+        name = self.measured_name(secure=secure)
+        return f"{name}=; Max-Age=0; Expires={EPOCH}{self._attributes(secure=secure)}"
+
+    def _cookie(self, name: str, consent: Consent, now: datetime, *, secure: bool) -> str:
         end = self.compiled.ends(consent)
-        settings = self.registry.consent
-        domain = f"; Domain={settings.domain}" if settings.domain else ""
-        flags = "; Secure; HttpOnly; SameSite=Lax" if secure else "; HttpOnly; SameSite=Lax"
-        return (
-            f"{self._cookie_names[secure]}={token}; Max-Age={max(0, int((end - now).total_seconds()))}"
-            f"; Expires={imf_fixdate(end)}; Path=/{domain}{flags}"
-        )
+        seconds = max(0, int((end - now).total_seconds()))
+        attributes = self._attributes(secure=secure)
+        return f"{name}={self.token(consent)}; Max-Age={seconds}; Expires={imf_fixdate(end)}{attributes}"
+
+    def _attributes(self, *, secure: bool) -> str:
+        domain = self.registry.consent.domain
+        place = f"; Path=/; Domain={domain}" if domain else "; Path=/"
+        return f"{place}; Secure; HttpOnly; SameSite=Lax" if secure else f"{place}; HttpOnly; SameSite=Lax"
 
     def token(self, consent: Consent) -> str:
         """The signed text of a choice, short enough for a cookie."""
@@ -189,116 +193,20 @@ class ConsentPolicy:
 
     def read_consent(self, token: str, now: datetime) -> Consent | None:
         """The choice that a token holds at `now`, None for anything that says nothing then."""
-        choice = self.verify(token)
-        live = choice is not None and self.compiled.is_kept(choice, now) and now < self.compiled.ends(choice)
+        try:
+            choice = self.verify(token)
+        except BadTokenError:
+            return None
+        live = self.compiled.is_kept(choice, now) and now < self.compiled.ends(choice)
         return choice if live else None
 
-    def verify(self, token: str) -> Consent | None:
-        """A token's choice, whatever its age, None if we did not sign it; remembered."""
-        return self.visitors.verify(token, NO_SIGNALS, self.registry.consent.model)
-
-    def verifies(self, token: str) -> bool:
-        """Whether we signed a token, whatever its age."""
-        return self.verify(token) is not None
+    def verify(self, token: str) -> Consent:
+        """A token's choice, whatever its age; BadTokenError for what we did not sign."""
+        return self._signer.verify(token)
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""
         return urlsafe_b64encode(self.random(16)).decode().rstrip("=")
-
-    def tell_of_choice(self, before: Consent | None, after: Consent, target: Target) -> None:
-        """Tell the site's own code of a choice that was recorded."""
-        if self._on_choice is None:
-            return
-        try:
-            self._on_choice(before, after, target)
-        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
-            self.log.failure("on_choice failed: the choice holds all the same", error)
-
-    def survey(self, field: str) -> CookieSurvey:
-        """What a `Cookie` value holds."""
-        return self.enforcer.survey(field)
-
-    def record(self, event: ConsentEvent) -> None:
-        """Store a record, where records are kept: it is durable when this returns.
-
-        If the store fails, what takes something back holds all the same and its record goes to the log; a
-        grant does not, and RecordStoreError says so.
-        """
-        if self.records is None:
-            return
-        try:
-            self.records.save_snapshot(self.snapshot)
-            self.records.append(event)
-        except RecordStoreError as error:
-            self.log.store_failure(error)
-            if event.state not in {State.REFUSED, State.WITHDRAWN}:
-                raise
-            logger.error("%s", self.records.log_line(event))
-
-    def is_page(self, path: str) -> bool:
-        """Whether a path below the mount is one of the consent pages."""
-        settings = self.registry.consent
-        if path.startswith(settings.path):
-            return len(path) == len(settings.path) or path[len(settings.path)] == "/"
-        return path == GPC_PATH and settings.gpc == "refuse"
-
-    def is_nested(self, target: Target) -> bool:
-        """Whether an outer copy of the middleware is judging this request.
-
-        ConfigurationError if that one has another registry: the two would undo each other's work.
-        """
-        outer = target.get(KEY)
-        if outer is None or outer.visit.finished:
-            return False
-        if outer.registry is not self.registry and outer.registry != self.registry:
-            raise ConfigurationError(_TWO_REGISTRIES)
-        return True
-
-    def is_secure(self, request: Request) -> bool:
-        """Whether the visitor's browser speaks https, as far as we can know."""
-        if request.secure or self.registry.consent.https == "always":
-            return True
-        # The first of several says how the visitor came; the others, how proxies reach each other.
-        proto = request.field("x-forwarded-proto").partition(",")[0].strip().lower()
-        if {proto, forwarded_proto(request.field("forwarded"))} & {"https", "wss"}:
-            self._tell_of_proxy()
-        return False
-
-    def _warn_of_proxy(self) -> None:
-        self.log.warning(
-            "a proxy says that visitors come over https, but the server speaks http, so the consent cookie "
-            "is called '%s' and is not Secure: set [consent] https = \"always\" in the registry",
-            self._cookie_names[False],
-        )
-
-    def model_of(self, target: Target) -> LawModel:
-        """The law model of a request; a doubt counts as opt-in."""
-        if self._model is None:
-            return self.registry.consent.model
-        try:
-            model = self._model(target)
-        except Exception as error:  # noqa: BLE001 - whatever a site's function raises
-            self.log.failure("model failed: the request counts as opt-in", error)
-            return "opt-in"
-        if model in get_args(LawModel):
-            return model
-        self.log.warning("model returned what is none of %s: the request counts as opt-in", _MODELS)
-        return "opt-in"
-
-
-def policy_for(app: object, policy: "ConsentPolicy | str | os.PathLike[str]") -> ConsentPolicy:
-    """The policy that a middleware around `app` is to keep; a path is read as by `from_file`."""
-    chosen = policy if isinstance(policy, ConsentPolicy) else ConsentPolicy.from_file(policy)
-    wrapped = getattr(app, "policy", None)
-    if isinstance(wrapped, ConsentPolicy) and wrapped.registry != chosen.registry:
-        raise ConfigurationError(_TWO_REGISTRIES)
-    return chosen
-
-
-_TWO_REGISTRIES = (
-    "a ConsentMiddleware inside another one has a different registry: wrap once, outermost, "
-    "or give both the same"
-)
 
 
 def _checked_keys(given: Sequence[str] | str) -> list[str]:

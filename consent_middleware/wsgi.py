@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from .exchange import Exchange, as_pairs, as_text, as_texts
-from .policy import ConsentPolicy, policy_for
-from .request import KEY, PATH_LETTERS, RequestConsent, mount_of
+from .engine import engine_of, policy_for
+from .exchange import Exchange
+from .policy import ConsentPolicy
+from .request import KEY, PATH_LETTERS, mount_of
 
 Environ = dict[str, Any]
-StartResponse = Callable[..., Callable[[bytes], object]]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_SPECIAL = frozenset({"HTTP_CONSENT_TOKEN", "HTTP_SEC_GPC", "HTTP_DNT"})
+# What servers let an app send fields by, past start_response, given as (name, value) pairs.
+_SENDERS = frozenset({"wsgi.early_hints", "gunicorn.http2.send_trailers"})
 
 
 class ConsentMiddleware:
@@ -20,44 +26,35 @@ class ConsentMiddleware:
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
         self.app = app
         self.policy = policy_for(app, policy)
+        self._engine = engine_of(self.policy)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. The app's iterable goes back as it is: only its header fields concern us."""
-        if self.policy.is_nested(environ):
+        engine = self._engine
+        if KEY in environ and engine.is_nested(environ):
             return self.app(environ, start_response)
         request = WsgiRequest(environ)
-        exchange = Exchange(self.policy, request)
+        exchange = Exchange(engine, request)
 
-        def start_judged(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
+        def start_judged(status: str, headers: Any, exc_info: Any = None) -> Write:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
             if exchange.is_unsettled:
                 exchange.settle()
-            leaving, line = self._judged(status, headers, exchange), exchange.status_line(status)
+            line, leaving = exchange.status_line(status), exchange.outgoing(status, headers)
             try:
                 return start_response(line, leaving, exc_info) if exc_info else start_response(line, leaving)
             finally:
                 exc_info = None
 
-        hides = bool(request.cookie) and exchange.hides_cookies()
-        if self.policy.is_page(request.path):
+        if engine.is_page(request.path):
             return _serve_page(environ, start_judged, exchange)
-        inner = _inner_environ(environ, exchange, hides=hides)
-        return _run(self.app, environ, inner, start_judged, exchange)
-
-    def _judged(self, status: str, headers: Any, exchange: Exchange) -> list[tuple[Any, ...]]:
-        fields = as_pairs(headers)
-        if exchange.can_pass_through and self.policy.enforcer.passes(fields):
-            exchange.started = True
-            return fields
-        texts = as_texts(fields)
-        leaving: list[Any] = exchange.outgoing(_code(as_text(status)), texts)
-        return fields if self.policy.observing and leaving == texts else leaving
+        return _run(self.app, environ, _inner_environ(environ, exchange), start_judged, exchange)
 
 
 class WsgiRequest:
-    """What the middleware needs to know of a WSGI request."""
+    """What the middleware needs to know of a WSGI request: the server's own environ, which no app gets."""
 
-    __slots__ = ("cookie", "mount", "path", "target")
+    __slots__ = ("cookie", "is_plain", "method", "mount", "path", "secure", "target")
 
     def __init__(self, environ: Environ) -> None:
         self.target = environ
@@ -65,23 +62,15 @@ class WsgiRequest:
         # Where the mount is "/" the server may have taken the path's own slash for it.
         self.path: str = path if path.startswith("/") or not root.endswith("/") else f"/{path}"
         self.mount = mount_of(root.encode("latin-1", "replace")) if root else ""
+        self.method: str = environ["REQUEST_METHOD"]
+        self.secure: bool = environ["wsgi.url_scheme"] == "https"
         self.cookie: str = environ.get("HTTP_COOKIE", "")
-
-    @property
-    def method(self) -> str:
-        """See `request.Request`."""
-        method: str = self.target["REQUEST_METHOD"]
-        return method
+        self.is_plain = environ.keys().isdisjoint(_SPECIAL)
 
     @property
     def full_path(self) -> str:
         """See `request.Request`."""
         return self.mount + quote(self.path.encode("latin-1"), PATH_LETTERS)
-
-    @property
-    def secure(self) -> bool:
-        """See `request.Request`."""
-        return bool(self.target["wsgi.url_scheme"] == "https")
 
     def field(self, name: str) -> str:
         """See `request.Request`."""
@@ -90,29 +79,27 @@ class WsgiRequest:
         return value.strip(" \t")
 
 
-def _code(status: str) -> int:
-    code = status[:3]
-    return int(code) if code.isascii() and code.isdigit() else 200
-
-
-def _inner_environ(environ: Environ, exchange: Exchange, *, hides: bool) -> Environ:
+def _inner_environ(environ: Environ, exchange: Exchange) -> Environ:
     """What the app gets: a copy, with its visitor's consent and without what it may not see.
 
     The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry, error
     documents) is judged again, by the very same request, and a nested call is one that got the copy.
     """
-    inner = {**environ, KEY: RequestConsent(exchange)}
-    if hides:
-        _hide_cookies(inner, exchange)
-    for name in exchange.hidden_fields():
-        inner.pop("HTTP_" + name.upper().replace("-", "_"), None)
-    for key in _SENDERS & environ.keys():
-        inner[key] = _judging(environ[key], exchange)
+    inner = {**environ, KEY: exchange}
+    if exchange.hides:
+        _hide(inner, exchange)
+    if not environ.keys().isdisjoint(_SENDERS):
+        inner.update((key, _judging(environ[key], exchange)) for key in _SENDERS & environ.keys())
     return inner
 
 
-# What servers let an app send fields by, past start_response, given as (name, value) pairs.
-_SENDERS = frozenset({"wsgi.early_hints", "gunicorn.http2.send_trailers"})
+def _hide(environ: Environ, exchange: Exchange) -> None:
+    if exchange.hides_cookies:
+        environ["HTTP_COOKIE"] = exchange.visible_cookies
+        if not environ["HTTP_COOKIE"]:
+            del environ["HTTP_COOKIE"]
+    for name in exchange.hidden_fields():
+        environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
 
 
 def _judging(send: Callable[[list[Any]], object], exchange: Exchange) -> Callable[[Any], object]:
@@ -121,10 +108,7 @@ def _judging(send: Callable[[list[Any]], object], exchange: Exchange) -> Callabl
     def send_judged(headers: Any) -> object:
         if exchange.is_unsettled:
             exchange.settle()
-        fields = as_pairs(headers)
-        leaving: list[Any] = exchange.trailing(as_texts(fields))
-        if exchange.policy.observing:
-            leaving = fields
+        leaving = exchange.trailing(headers)
         return send(leaving) if leaving else None
 
     return send_judged
@@ -142,21 +126,13 @@ def _run(
     try:
         body = app(inner, start_response)
     except BaseException:
-        exchange.finished = True
+        exchange.finish()
         raise
     # A generator starts when its first piece is asked for: until then it is running.
-    exchange.finished = exchange.started
+    exchange.finish_if_started()
     if len(inner) > size:
         environ.update((key, inner[key]) for key in inner.keys() - environ.keys() - {KEY})
     return body
-
-
-def _hide_cookies(environ: Environ, exchange: Exchange) -> None:
-    visible = exchange.visible_cookies(environ["HTTP_COOKIE"])
-    if visible:
-        environ["HTTP_COOKIE"] = visible
-    else:
-        del environ["HTTP_COOKIE"]
 
 
 def _serve_page(environ: Environ, start_response: StartResponse, exchange: Exchange) -> Iterable[bytes]:

@@ -47,10 +47,19 @@ def kept(policy, answer):
     return policy.verify(line.partition(";")[0].partition("=")[2])
 
 
+def choosing(steps, purposes):
+    """Those of the steps that change anything: what is granted already is no choice."""
+    seen = purposes or frozenset()
+    for step in steps:
+        if step not in seen:
+            seen = frozenset() if step == "withdraw" else seen | {step}
+            yield step
+
+
 def expected(steps, failures, purposes):
     """By the rule: what holds, in order, as (step, purposes before, purposes after)."""
     failing, held, holds = iter(failures), [], True
-    for step in steps:
+    for step in choosing(steps, purposes):
         before = held[-1][2] if held else purposes
         if step == "withdraw":
             next(failing)
@@ -134,6 +143,7 @@ def test_records_are_in_order(exchanges, site, visitors, steps):
     exchanges.run(
         method="POST", fields=[SAME], cookie=visitors["some"], policy=site.policy, on_request=act(*steps)
     )
+    steps = [*choosing(steps, {"analytics"})]
     assert [event.action for event in site.recorded] == [
         "withdraw" if step == "withdraw" else "grant" for step in steps
     ]
@@ -341,6 +351,89 @@ def test_a_grant_where_nobody_was_asked(exchanges, policy, now):
     made = kept(policy, answer)
     assert made.id
     assert made == Consent(decided_at=now, version=2, purposes=["social"], id=made.id, asked=False)
+
+
+NOTHING_NEW = [
+    ("new", []),
+    ("new", ["essential"]),
+    ("new", ["device"]),
+    ("new", ["measurement"]),
+    ("some", ["analytics"]),
+    ("some", ["analytics", "essential", "measurement"]),
+    ("all", ["social", "advertising"]),
+]
+
+
+@pytest.mark.parametrize(("visitor", "purposes"), NOTHING_NEW)
+def test_a_grant_of_what_stands_is_no_choice(
+    exchanges, make_policy, registry_text, visitors, visitor, purposes
+):
+    """Nothing is recorded, told or stored; the answer is private, for the visitor's state was read."""
+    events, told = [], []
+    policy = make_policy(registry_text, on_choice=lambda *choice: told.append(choice))
+    policy.record = events.append
+
+    def grant(target):
+        consent = get_consent(target)
+        before = consent.decided
+        consent.grant(*purposes)
+        assert consent.decided == before
+
+    request = {"method": "POST", "fields": [SAME], "cookie": visitors[visitor], "policy": policy}
+    answer = exchanges.run(on_request=grant, **request)
+    assert (own(answer), events, told) == ([], [], [])
+    assert "private" in answer.get("cache-control")
+
+
+@pytest.mark.parametrize("visitor", ["new", "none", "some"])
+def test_the_same_grant_again_is_no_choice(exchanges, make_policy, visitors, visitor):
+    """Of two equal grants the first is recorded, on the same answer or the next."""
+    events = []
+    policy = make_policy()
+    policy.record = events.append
+    request = {"method": "POST", "fields": [SAME], "policy": policy, "on_request": act("social", "social")}
+    first = exchanges.run(cookie=visitors[visitor], **request)
+    [line] = own(first)
+    again = exchanges.run(cookie=line.partition(";")[0], **request)
+    assert own(again) == []
+    assert [event.action for event in events] == ["grant"]
+
+
+def test_a_grant_that_lifts_an_objection_is_a_choice(exchanges, make_policy, visitors):
+    """A purpose that needs no consent is added where the visitor had refused it."""
+    events = []
+    policy = make_policy()
+    policy.record = events.append
+    request = {"method": "POST", "fields": [SAME], "cookie": visitors["none"], "policy": policy}
+    answer = exchanges.run(on_request=act("measurement"), **request)
+    assert kept(policy, answer).refused_purposes == ()
+    assert len(events) == 1
+
+
+@pytest.mark.parametrize("signals", [[("Sec-GPC", "1")], [("DNT", "1")], [("Sec-GPC", "1"), ("DNT", "1")]])
+@pytest.mark.parametrize("door", ["app", "page"])
+def test_a_yes_in_the_presence_of_a_signal_holds(exchanges, make_policy, registry_text, door, signals):
+    """Who agrees with a signal present is taken at his word while it is present, and no further."""
+    policy = make_policy(registry_text + '\n[consent]\ndnt = "refuse"\n')
+    request = {"method": "POST", "policy": policy}
+    if door == "app":
+        answer = exchanges.run(fields=[SAME, *signals], on_request=act("advertising"), **request)
+    else:
+        answer = exchanges.run(
+            path="/consent/", fields=[SAME, FORM, *signals], body=b"choice=add&vendor=ads", **request
+        )
+    cookie = own(answer)[0].partition(";")[0]
+
+    def leaving(fields):
+        return exchanges.run_lines(
+            "ads_id=1", "stats=1", cookie=cookie, fields=fields, policy=policy
+        ).cookies()
+
+    assert [line for line in leaving(signals) if line.startswith("ads_id")] == ["ads_id=1"]
+    for other in ([("Sec-GPC", "1")], [("DNT", "1")], [("Sec-GPC", "1"), ("DNT", "1")]):
+        allowed = {name for name, _ in other} <= {name for name, _ in signals}
+        assert ("ads_id=1" in leaving(other)) == allowed
+        assert not any(line.startswith("stats") for line in leaving(other) if ("DNT", "1") in other)
 
 
 SIX_MONTHS = '\n[consent]\nlifetime = "6 months"\n'

@@ -98,25 +98,34 @@ def test_the_lines_to_start_are_ten():
     assert all(len(python_with(start).strip().splitlines()) <= 10 for start in STARTS)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_registries_in_documents(path):
+def test_registries_in_documents():
     """Every registry in a document is one."""
-    for text in snippets(path.read_text(), "toml"):
-        assert Registry.from_text(text)
+    texts = [text for path in DOCUMENTS for text in snippets(path.read_text(), "toml")]
+    assert texts
+    assert all(map(Registry.from_text, texts))
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links(path):
+def test_links():
     """Every link and picture of a document leads to a file that is there."""
-    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    link = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+    targets = [path.parent / target for path in DOCUMENTS for target in link.findall(path.read_text())]
+    assert targets
+    assert [target for target in targets if not target.exists()] == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_python_in_documents(path):
+def mistake_in(code: str) -> SyntaxError | None:
+    try:
+        compile(code, "a snippet", "exec")
+    except SyntaxError as error:
+        return error
+    return None
+
+
+def test_python_in_documents():
     """Every Python snippet compiles."""
-    for code in snippets(path.read_text(), "python"):
-        compile(code, path.name, "exec")
+    codes = [(path.name, code) for path in DOCUMENTS for code in snippets(path.read_text(), "python")]
+    assert len(codes) > len(STARTS)
+    assert [(name, mistake) for name, code in codes if (mistake := mistake_in(code))] == []
 
 
 def test_every_reason_is_documented():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from consent_middleware import get_consent
 from consent_middleware.asgi import ConsentMiddleware
+from consent_middleware.engine import engine_of
 
 GATED = """
 [consent]
@@ -49,17 +50,19 @@ STEPS = [
     "exchange.cache_control.is_shared",
     "exchange.ResponseContext",
     "exchange.Recipient",
-    "exchange._sent",
-    "exchange._before_cookies",
-    "exchange.declared_scopes",
-    "exchange.expire",
-    "exchange.is_field_text",
-    "core.filtering.SetCookie",
-    "core.filtering.read_cookies",
-    "core.filtering.Filter.judge",
+    "exchange._first_cookie",
+    "exchange.split_cookies",
+    "exchange.begins_with",
+    "engine.declared_scopes",
+    "engine.expire",
+    "engine.Deletions.of",
+    "core.filtering.Filter._judge",
+    "core.filtering.Filter.today",
+    "core.filtering.read_attributes",
+    "core.verdict.Verdict.judge",
     "core.filtering.Filter.filter",
-    "core.filtering.Filter.filter_cookies",
-    "core.filtering.Filter.leftovers",
+    "core.filtering.Filter.cookies_seen",
+    "core.filtering._CookieReader.read",
     "engine.view_visitor",
     "core.permissions.Permissions.allowed_vendors",
     "core.permissions.Permissions.allows",
@@ -81,10 +84,11 @@ STEPS = [
     "core.cache_control.cache_control",
     "core.cache_control.vary",
     "core.registry.Registry.classify",
-    "memory.CookieMemory.places",
+    "observations.Observations.places",
+    "observations.Observations.note_set",
     "observe.DecisionLog.note",
     "policy.ConsentPolicy.cookie_name",
-    "policy.ConsentPolicy.survey",
+    "policy.ConsentPolicy.verify",
 ]
 
 
@@ -148,13 +152,15 @@ def test_each_step_may_fail(exchanges, gated, monkeypatch, step):
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_the_clock_may_fail_at_any_call(exchanges, gated, number):
+def test_the_clock_may_fail_at_any_call(exchanges, make_policy, registry_text, now, number):
     """A clock that raises once, or from then on, costs no more than the visitor's permissions."""
-    right = gated.clock
     for broken in ({number}, set(range(number, 99))):
         calls = count(1)
-        gated.clock = lambda calls=calls, broken=broken: fail() if next(calls) in broken else right()
-        assert_closed(*ask(exchanges, gated))
+        policy = make_policy(
+            registry_text + GATED,
+            clock=lambda calls=calls, broken=broken: fail() if next(calls) in broken else now,
+        )
+        assert_closed(*ask(exchanges, policy))
 
 
 @pytest.mark.parametrize("step", ["Gate.response_headers", "HostPattern.parse", "makes_document"])
@@ -171,7 +177,7 @@ def test_who_allows_everything_is_closed_too(exchanges, gated, visitors, monkeyp
 def test_a_log_that_fails(exchanges, gated, monkeypatch):
     """Neither the failure nor what happens while it is told reaches the visitor."""
     monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
-    monkeypatch.setattr("consent_middleware.policy.ConsentPolicy.survey", fail)
+    monkeypatch.setattr("consent_middleware.exchange.split_cookies", fail)
     monkeypatch.setattr(logging.getLogger("consent_middleware"), "filters", [fail])
     assert_closed(*ask(exchanges, gated))
 
@@ -201,11 +207,12 @@ def test_the_apps_own_policies_go_on_to_protect_it(exchanges, gated, monkeypatch
             [("Content-Security-Policy", before), ("Permissions-Policy", "camera=(), geolocation=*")],
             policy=gated,
         )
-        ours = gated.fail_closed.policy
+        ours = engine_of(gated).fail_closed.policy
         assert [v for n, v in answer.headers if n == "content-security-policy"] == [after, ours]
         assert answer.get("permissions-policy").startswith("camera=(), geolocation=(), ")
-    twice = gated.fail_closed.headers(answer.headers)
-    assert gated.fail_closed.headers(twice) == twice
+    closed = engine_of(gated).fail_closed
+    twice = closed.headers(answer.headers)
+    assert closed.headers(twice) == twice
 
 
 def test_no_store_stays(exchanges, gated, monkeypatch):
@@ -216,7 +223,7 @@ def test_no_store_stays(exchanges, gated, monkeypatch):
     assert answer.get("vary").startswith("Accept")
 
 
-def test_a_withdrawal_survives_a_failure(exchanges, gated, visitors, monkeypatch):
+def test_a_withdrawal_survives_a_failure(exchanges, gated, visitors, now, monkeypatch):
     """What was chosen and recorded leaves although the rest of the answer cannot be judged."""
     monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     answer = exchanges.run(
@@ -230,7 +237,7 @@ def test_a_withdrawal_survives_a_failure(exchanges, gated, visitors, monkeypatch
     [line] = answer.cookies()
     name, _, token = line.partition(";")[0].partition("=")
     assert name == "__Host-consent"
-    assert gated.read_consent(token, gated.clock()).purposes == ()
+    assert gated.read_consent(token, now).purposes == ()
     assert "tags.example.org" not in str(answer.headers)
 
 

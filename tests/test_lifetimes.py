@@ -136,7 +136,7 @@ values = st.lists(lifetimes | st.sampled_from(["Path=/", "x"]), max_size=4).map(
     lambda parts: "; ".join(["", *parts])
 )
 dates = st.none() | st.sampled_from([0, 30, -30, 86_400, -86_400, 3 * 31_536_000, -3 * 31_536_000])
-relaxed = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def sent(exchanges, line, ahead):

@@ -7,9 +7,11 @@ only where there is enough of it to compare. What grows faster than its input fa
 import asyncio
 import itertools
 import logging
+import math
 import sys
 import time
 import tracemalloc
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,8 +23,8 @@ SMALL, LARGE = 8 * 1024, 64 * 1024
 MOST_TIMES = 12
 WORTH_COMPARING = 0.002
 PEAK_WORTH_COMPARING = 1024 * 1024
-PER_OCTET = 0.5e-6
 MOST_SECONDS = 0.030
+FAR_TOO_LONG = 0.2
 
 HTML = [("Accept", "text/html")]
 SAME_ORIGIN = [("Sec-Fetch-Site", "same-origin")]
@@ -62,22 +64,31 @@ def numbered(form, size):
     return "".join(pieces)[:size]
 
 
-def best(run, so_far=9.0):
-    # What measures coverage costs several times what is measured.
+@contextmanager
+def untraced():
+    """What measures coverage costs several times what is measured."""
     trace = sys.gettrace()
     sys.settrace(None)
     try:
-        for _ in range(5):
-            start = time.thread_time()
-            run()
-            so_far = min(so_far, time.thread_time() - start)
-            if so_far > 0.2:
-                break
+        yield
     finally:
         sys.settrace(trace)
-    return so_far
 
 
+@untraced()
+def best(run, enough=0.0):
+    """The least CPU time of five runs in seconds, of fewer once one took no more than `enough` or far too long."""
+    least = math.inf
+    for _ in range(5):
+        start = time.thread_time()
+        run()
+        least = min(least, time.thread_time() - start)
+        if least <= enough or least > FAR_TOO_LONG:
+            break
+    return least
+
+
+@untraced()
 def peak(run):
     tracemalloc.start()
     try:
@@ -89,18 +100,17 @@ def peak(run):
 
 def assert_linear(runs, *, is_request=True):
     """`runs` takes a number of octets and gives something to run, of that size."""
-    tiny, small, large = runs(8), runs(SMALL), runs(LARGE)
+    small, large = runs(SMALL), runs(LARGE)
+    seconds = best(large, WORTH_COMPARING)
     for _ in range(3):
-        times = [best(run) for run in (tiny, small, large)]
-        grows = times[2] > WORTH_COMPARING and times[2] > MOST_TIMES * times[1]
-        allowed = [min(times[0] + PER_OCTET * size, MOST_SECONDS) for size in (SMALL, LARGE)]
-        costs = is_request and times[2] > allowed[1]
-        if not (grows or costs):
+        allowed = max(WORTH_COMPARING, MOST_TIMES * best(small) if seconds > WORTH_COMPARING else 0)
+        most = min(allowed, MOST_SECONDS) if is_request else allowed
+        if seconds <= most:
             break
-    assert not grows, f"{times[2] * 1000:.1f} ms against {times[1] * 1000:.1f} ms for an eighth"
-    assert not costs, f"{times[2] * 1000:.1f} ms"
-    octets = peak(small), peak(large)
-    assert octets[1] < PEAK_WORTH_COMPARING or octets[1] <= MOST_TIMES * octets[0]
+        seconds = min(seconds, best(large, most))
+    assert seconds <= most, f"{seconds * 1000:.1f} ms, where an eighth of it allows {most * 1000:.1f} ms"
+    octets = peak(large)
+    assert octets < PEAK_WORTH_COMPARING or octets <= MOST_TIMES * peak(small)
 
 
 @pytest.fixture
@@ -190,7 +200,7 @@ def test_fields_of_the_pages(policies, both_doors, name, piece):
 
     assert_linear(runs, is_request=False)
     large, tiny = runs(LARGE), runs(8)
-    assert best(large) - best(tiny) <= MOST_SECONDS
+    assert best(large, MOST_SECONDS) <= MOST_SECONDS + best(tiny, math.inf)
 
 
 @pytest.mark.parametrize("piece", ["a&", "a=b&", "%25", "next=/a&", ";", "lang=fr&", "+"])
@@ -280,9 +290,13 @@ VALUES = [
 ]
 
 
+# What another field's code reads needs fewer shapes.
+READ_ALIKE = {"Content-Security-Policy-Report-Only", "CDN-Cache-Control", "Surrogate-Control"}
+
+
 @pytest.mark.parametrize("name", APP)
 def test_what_an_app_sends(both_doors, policies, refusal, name):
-    for start, piece, end in VALUES:
+    for start, piece, end in VALUES[:: 4 if name in READ_ALIKE else 1]:
 
         def runs(size, start=start, piece=piece, end=end):
             headers = [(name, start + filled(piece, size) + end)]

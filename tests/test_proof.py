@@ -6,7 +6,6 @@ import warnings
 import pytest
 
 from consent_middleware import get_consent
-from consent_middleware.errors import RecordStoreError
 from consent_middleware.records.event import State
 
 OWN = [("Sec-Fetch-Site", "same-origin")]
@@ -21,14 +20,11 @@ def recording(make_policy, tmp_path):
 
 
 @pytest.fixture
-def failing(recording, monkeypatch):
-    """The same with a store that fails."""
-
-    def fail(event):
-        raise RecordStoreError("the disk is full")
-
-    monkeypatch.setattr(recording.records, "append", fail)
-    return recording
+def failing(make_policy, tmp_path):
+    """The same with a store that is out of reach."""
+    policy = make_policy(records=f"sqlite:///{tmp_path / 'no such folder' / 'consent.db'}")
+    yield policy
+    policy.records.close()
 
 
 def choose(exchanges, policy, choice, cookie=None, **more):

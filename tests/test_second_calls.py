@@ -1,5 +1,8 @@
 """WSGI: who calls again with the same environ is judged again; nested is what an outer call passes on."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from consent_middleware import get_consent
@@ -201,7 +204,7 @@ def test_early_hints_while_observing(make_policy, registry_text):
 
 def test_hints_come_after_the_proof(make_policy, tmp_path):
     """A grant opens what it opens only once its record is stored, in early hints too; else it does not."""
-    policy, sent = make_policy(records=f"sqlite:///{tmp_path}/consent.db"), []
+    policy, sent = make_policy(records=f"sqlite:///{tmp_path}/consent.db?timeout=0.05"), []
 
     def app(environ, start_response):
         get_consent(environ).grant("analytics")
@@ -213,12 +216,8 @@ def test_hints_come_after_the_proof(make_policy, tmp_path):
     request = {**REQUEST, **own, "wsgi.early_hints": sent.append}
     ConsentMiddleware(app, policy)(dict(request), Server())
     assert sent == [[("Set-Cookie", "_ga=1")]]
-    policy.record = _failing
-    ConsentMiddleware(app, policy)(dict(request), Server())
+    with closing(sqlite3.connect(tmp_path / "consent.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ConsentMiddleware(app, policy)(dict(request), Server())
     assert len(sent) == 1
-
-
-def _failing(event):
-    from consent_middleware.errors import RecordStoreError
-
-    raise RecordStoreError("down")
+    policy.records.close()

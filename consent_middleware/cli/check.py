@@ -52,5 +52,6 @@ def _longest_choice(registry: Registry) -> int:
         id="x" * 22,
         measured_since=now if compiled.by_objection else None,
         gpc=True,
+        dnt=True,
     )
     return len(TokenSigner(["any key"], registry.site.id).sign(choice))

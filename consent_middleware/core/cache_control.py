@@ -37,6 +37,11 @@ def targets_caches(name: str) -> bool:
     return name in _TARGETED or name.endswith(_TARGETED_END)
 
 
+def is_about_caches(name: str) -> bool:
+    """Whether a field, named in lower case, says what caches may do."""
+    return name in _REWRITTEN or name.endswith(_TARGETED_END)
+
+
 def personal(headers: Iterable[Header], depends_on: tuple[str, ...]) -> list[Header]:
     """The header fields of a response that is for one visitor only.
 
@@ -140,7 +145,7 @@ _RESOURCE_TYPE = re.compile(
 )
 
 
-def is_resource(destination: str, accept: str, headers: Iterable[Header]) -> bool:
+def is_resource(destination: str, accept: str, content_type: str | None) -> bool:
     """Whether a response is a part of a page, or a file, rather than a page or an answer to a script.
 
     `destination` and `accept` are the request's `Sec-Fetch-Dest` (Fetch Metadata) and `Accept`, "" if
@@ -148,7 +153,6 @@ def is_resource(destination: str, accept: str, headers: Iterable[Header]) -> boo
     """
     if destination in _RESOURCES:
         return True
-    for name, value in headers:
-        if name.strip().lower() == "content-type":
-            return _RESOURCE_TYPE.match(value.strip()) is not None
+    if content_type is not None:
+        return _RESOURCE_TYPE.match(content_type.strip()) is not None
     return not destination and bool(accept) and "text/html" not in accept.lower()

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from .compiled import NOTHING, CompiledRegistry
-from .consent import Consent, utc_day
+from .compiled import NOTHING, CompiledRegistry, Uncovered
+from .consent import NO_SIGNALS, Consent, Signals, utc_day
+from .registry import CookieRule
 
 
 class Choice(StrEnum):
@@ -51,11 +52,11 @@ class Grants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When a choice is made, whether the Global Privacy Control signal is present, and a fresh random id."""
+    """When a choice is made, the preference signals that are present, and a fresh random id."""
 
     now: datetime
     new_id: str
-    gpc: bool = False
+    signals: Signals = NO_SIGNALS
 
 
 def decide(
@@ -66,10 +67,9 @@ def decide(
         case Choice.ACCEPT_ALL:
             made = _granting(compiled, moment, purposes=compiled.by_consent)
         case Choice.SAVE:
-            made = _saved(answer, compiled, moment)
+            made = _saved(answer, compiled, moment, before)
         case Choice.ADD:
-            added = Grants(vendors=_yes(answer.vendors), cookies=_yes(answer.cookies))
-            return with_grants(before, added, compiled, moment)
+            return with_grants(before, _named(answer), compiled, moment)
         case _:
             made = refusal(compiled, moment.now)
     return made if made.grants else as_refusal(made, compiled)
@@ -77,8 +77,11 @@ def decide(
 
 def adds(answer: Answer, compiled: CompiledRegistry, moment: Moment, before: Consent | None) -> bool:
     """Whether an answer to `add` adds anything to what stands: else there is no choice to make."""
-    nothing = replace(answer, vendors={}, cookies={})
-    return decide(answer, compiled, moment, before) != decide(nothing, compiled, moment, before)
+    return grants_more(before, _named(answer), compiled, moment)
+
+
+def _named(answer: Answer) -> Grants:
+    return Grants(vendors=_yes(answer.vendors), cookies=_yes(answer.cookies))
 
 
 def refusal(compiled: CompiledRegistry, now: datetime) -> Consent:
@@ -109,15 +112,16 @@ def _granting(compiled: CompiledRegistry, moment: Moment, *, purposes: Iterable[
         version=compiled.registry.version,
         purposes=tuple(purposes),
         id=moment.new_id,
-        gpc=moment.gpc,
+        gpc=moment.signals.gpc,
+        dnt=moment.signals.dnt,
     )
 
 
-def _saved(answer: Answer, compiled: CompiledRegistry, moment: Moment) -> Consent:
+def _saved(answer: Answer, compiled: CompiledRegistry, moment: Moment, before: Consent | None) -> Consent:
     granted = _yes(answer.purposes) & compiled.by_consent
     refused_vendors = _no(answer.vendors) & compiled.registry.vendors.keys()
     alone = _alone(answer, compiled, granted, refused_vendors)
-    return replace(
+    made = replace(
         _granting(compiled, moment, purposes=granted),
         granted_vendors=tuple(alone.vendors),
         granted_cookies=tuple(alone.cookies),
@@ -125,6 +129,12 @@ def _saved(answer: Answer, compiled: CompiledRegistry, moment: Moment) -> Consen
         refused_vendors=tuple(refused_vendors),
         refused_cookies=tuple(_no(answer.cookies) & compiled.optional_cookies.keys()),
     )
+    if not made.grants:
+        return made
+    # The choice overrules the signals, but silence is no yes to what a signal refuses without it.
+    overruled = moment.signals.without(before.signals if before else NO_SIGNALS)
+    unsaid = compiled.by_objection & compiled.refused_by_signals(overruled) - _yes(answer.purposes)
+    return replace(made, refused_purposes=(*made.refused_purposes, *unsaid))
 
 
 def _alone(
@@ -142,7 +152,8 @@ def _alone(
 
 def _needs(compiled: CompiledRegistry, vendor: str, granted: Iterable[str]) -> bool:
     """Whether a yes to a vendor says more than a yes to these purposes."""
-    return bool(compiled.by_consent.intersection(compiled.purposes_of_vendor(vendor)).difference(granted))
+    near = compiled.purposes_near_vendor.get(vendor, NOTHING)
+    return not compiled.by_consent.intersection(near).issubset(granted)
 
 
 def _yes(answers: Mapping[str, bool]) -> frozenset[str]:
@@ -157,73 +168,202 @@ def with_grants(before: Consent | None, added: Grants, compiled: CompiledRegistr
     """A choice with something added to it, by the placeholder's "always allow" or the site's own control.
 
     A live choice keeps its date: only an answer to everything that is offered moves it. Where nobody was
-    asked, the rest stays "not asked".
+    asked, the rest stays "not asked". Whatever is allowed afterwards was allowed before, or is named.
     """
-    base = _covering(_base(before, compiled, moment), added, compiled)
-    # What was added without the signal is no yes in its presence.
-    gpc = base.gpc and (moment.gpc or compiled.sale.isdisjoint(_purposes_of(added, compiled)))
-    purposes = frozenset(base.purposes) | (added.purposes & compiled.by_consent)
-    optional, closed = compiled.optional_cookies, compiled.by_consent - purposes
-    cookies = [name for name in added.cookies if name in optional and optional[name].purpose in closed]
+    base, new = _parts(before, added, compiled, moment)
+    base = _covering(base, new, compiled)
+    purposes = frozenset(base.purposes) | (new.purposes & compiled.by_consent)
+    rules = compiled.optional_cookies
+    # What was added without a signal is no yes in its presence.
+    lost = compiled.concerned(base.signals.without(moment.signals), _purposes_of(new, compiled))
     made = replace(
         base,
         purposes=tuple(purposes),
-        granted_vendors=(*base.granted_vendors, *(v for v in added.vendors if _needs(compiled, v, purposes))),
-        granted_cookies=(*base.granted_cookies, *cookies),
-        refused_purposes=tuple(set(base.refused_purposes) - added.purposes),
-        refused_vendors=tuple(set(base.refused_vendors) - added.vendors),
-        refused_cookies=tuple(set(base.refused_cookies) - added.cookies),
-        gpc=gpc,
+        granted_vendors=(*base.granted_vendors, *(v for v in new.vendors if _needs(compiled, v, purposes))),
+        granted_cookies=(
+            *base.granted_cookies,
+            *(c for c in new.cookies if rules[c].purpose in compiled.by_consent - purposes),
+        ),
+        refused_purposes=tuple(set(base.refused_purposes) - new.purposes),
+        refused_vendors=tuple(set(base.refused_vendors) - new.vendors),
+        refused_cookies=tuple(set(base.refused_cookies) - new.cookies),
+        gpc=base.gpc and not lost.gpc,
+        dnt=base.dnt and not lost.dnt,
     )
-    return replace(made, id=base.id or moment.new_id) if made.grants else replace(made, id=None)
+    if made.grants:
+        return replace(made, id=base.id or moment.new_id)
+    return replace(made, id=None, decided_at=utc_day(made.decided_at))
 
 
-def _base(before: Consent | None, compiled: CompiledRegistry, moment: Moment) -> Consent:
-    """What is added to: what stands, less what a signal refuses; or that nobody was asked."""
+def grants_more(before: Consent | None, added: Grants, compiled: CompiledRegistry, moment: Moment) -> bool:
+    """Whether something that is to be added to a choice is not in it already."""
+    _, new = _parts(before, added, compiled, moment)
+    return bool(new.purposes or new.vendors or new.cookies)
+
+
+def _parts(
+    before: Consent | None, added: Grants, compiled: CompiledRegistry, moment: Moment
+) -> tuple[Consent, Grants]:
+    """What stands as it can be added to, and what of the named is new to it."""
+    begun = _begun(before, compiled, moment.now)
+    addable = _Standing(begun, compiled).addable(added)
+    base = _overruling(begun, addable, compiled, moment)
+    return base, _Standing(base, compiled).new(addable)
+
+
+def _begun(before: Consent | None, compiled: CompiledRegistry, now: datetime) -> Consent:
+    """What stands; or that nobody was asked."""
     if before is None:
-        version = compiled.registry.version
-        return Consent(decided_at=moment.now, version=version, gpc=moment.gpc, asked=False)
-    base = before if before.gpc or not moment.gpc else replace(_without_sale(before, compiled), gpc=True)
+        return Consent(decided_at=now, version=compiled.registry.version, asked=False)
     # Refusals may be kept for longer than what is granted now could last.
-    over = moment.now >= compiled.registry.consent.lifetime.after(base.decided_at)
-    return replace(base, decided_at=moment.now) if over or not base.is_choice else base
+    if now >= compiled.registry.consent.lifetime.after(before.decided_at):
+        return replace(before.refusals, decided_at=now)
+    return before if before.is_choice else replace(before, decided_at=now)
 
 
-def _without_sale(consent: Consent, compiled: CompiledRegistry) -> Consent:
-    """A choice that was made without the signal, as the signal leaves it."""
-    sale, purposes, rules = compiled.sale, compiled.purposes_of_vendor, compiled.optional_cookies
+def _overruling(base: Consent, added: Grants, compiled: CompiledRegistry, moment: Moment) -> Consent:
+    """What stands as a yes to something that signals refuse leaves it.
+
+    The choice overrules them from now on. So it goes without what they refused of it until now: that was
+    granted, or not objected to, without them.
+    """
+    present = compiled.honoured(moment.signals).without(base.signals)
+    overruled = compiled.concerned(present, _purposes_of(added, compiled))
+    if not any(overruled):
+        return base
+    refused = compiled.meant_by_signals(overruled)
+    return replace(
+        _without(base, compiled, refused),
+        refused_purposes=(*base.refused_purposes, *(refused & compiled.by_objection)),
+        gpc=base.gpc or overruled.gpc,
+        dnt=base.dnt or overruled.dnt,
+    )
+
+
+def _covering(base: Consent, new: Grants, compiled: CompiledRegistry) -> Consent:
+    """The choice at a version that covers what is new; what else came since stays refused."""
+    uncovered = compiled.uncovered(base.version)
+    vendors = new.vendors | {compiled.optional_cookies[name].vendor for name in new.cookies}
+    if uncovered.vendors.isdisjoint(vendors) and uncovered.purposes.isdisjoint(_purposes_of(new, compiled)):
+        return base
+    return replace(
+        _without(base, compiled, uncovered.purposes, uncovered.vendors),
+        version=compiled.registry.version,
+        # To refuse the vendor of a cookie that is new would refuse that cookie: `addable` saw to it that
+        # nothing else of it opens.
+        refused_vendors=(*base.refused_vendors, *(uncovered.vendors - vendors)),
+    )
+
+
+def _without(
+    consent: Consent,
+    compiled: CompiledRegistry,
+    purposes: frozenset[str],
+    vendors: frozenset[str] = NOTHING,
+) -> Consent:
+    """A choice without its grants under some purposes and of some vendors, and without unknown ids.
+
+    A vendor granted alone that also serves other purposes keeps its cookies of those, one by one.
+    """
+    rules, near = compiled.optional_cookies, compiled.purposes_near_vendor
+    known = near.keys() & consent.granted_vendors
+    whole = {id for id in known if purposes.isdisjoint(near[id])}
+    cookies = {
+        rule.name
+        for rule in rules.values()
+        if rule.vendor in known - whole or rule.name in consent.granted_cookies
+    }
     return replace(
         consent,
-        purposes=tuple(set(consent.purposes) - sale),
-        granted_vendors=tuple(v for v in consent.granted_vendors if sale.isdisjoint(purposes(v))),
+        purposes=tuple(compiled.by_consent.intersection(consent.purposes) - purposes),
+        granted_vendors=tuple(whole - vendors),
         granted_cookies=tuple(
-            c for c in consent.granted_cookies if c in rules and rules[c].purpose not in sale
+            name
+            for name in cookies
+            if rules[name].purpose in compiled.by_consent - purposes and rules[name].vendor not in vendors
         ),
     )
 
 
-def _covering(base: Consent, added: Grants, compiled: CompiledRegistry) -> Consent:
-    """The choice at a version that covers what is added; what else came since stays refused."""
-    uncovered = compiled.uncovered(base.version)
-    rules = [compiled.optional_cookies[name] for name in added.cookies if name in compiled.optional_cookies]
-    vendors = {*added.vendors, *(rule.vendor for rule in rules)}
-    purposes = _purposes_of(added, compiled)
-    if uncovered.vendors.isdisjoint(vendors) and uncovered.purposes.isdisjoint(purposes):
-        return base
-    return replace(
-        base,
-        version=compiled.registry.version,
-        purposes=tuple(set(base.purposes) - uncovered.purposes),
-        granted_vendors=tuple(set(base.granted_vendors) - uncovered.vendors),
-        refused_vendors=(*base.refused_vendors, *(uncovered.vendors - added.vendors)),
-    )
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A choice that something is added to, as far as the registry's later versions leave it in force."""
+
+    consent: Consent
+    compiled: CompiledRegistry
+
+    @property
+    def _uncovered(self) -> Uncovered:
+        return self.compiled.uncovered(self.consent.version)
+
+    @property
+    def _granted(self) -> frozenset[str]:
+        return self.compiled.by_consent.intersection(self.consent.purposes) - self._uncovered.purposes
+
+    def addable(self, added: Grants) -> Grants:
+        """Those of the named that a yes can open: known, decided about, and not refused with their vendor."""
+        compiled = self.compiled
+        return Grants(
+            purposes=added.purposes & (compiled.by_consent | compiled.by_objection),
+            vendors=frozenset(
+                id
+                for id in added.vendors & compiled.registry.vendors.keys()
+                if id in self.consent.refused_vendors or _needs(compiled, id, NOTHING)
+            ),
+            cookies=frozenset(
+                name
+                for name in added.cookies & compiled.optional_cookies.keys()
+                if self._can_add_cookie(compiled.optional_cookies[name], added)
+            ),
+        )
+
+    def _can_add_cookie(self, rule: CookieRule, added: Grants) -> bool:
+        if rule.purpose not in self.compiled.by_consent and rule.name not in self.consent.refused_cookies:
+            return False
+        if rule.vendor is None or rule.vendor in added.vendors:
+            return True
+        if rule.vendor in self.consent.refused_vendors:
+            return False
+        return rule.vendor not in self._uncovered.vendors or self._is_closed(rule.vendor, added.purposes)
+
+    def _is_closed(self, vendor: str, added: frozenset[str]) -> bool:
+        """Whether purposes alone let in nothing of a vendor, so that it need not be refused."""
+        return (self._granted | added).isdisjoint(self.compiled.purposes_near_vendor[vendor])
+
+    def new(self, addable: Grants) -> Grants:
+        """Those of the addable that the choice does not hold."""
+        rules, granted = self.compiled.optional_cookies, self._granted
+        purposes = (addable.purposes & self.compiled.by_consent) - granted
+        purposes |= addable.purposes.intersection(self.consent.refused_purposes)
+        return Grants(
+            purposes=purposes,
+            vendors=frozenset(id for id in addable.vendors if self._lacks_vendor(id, granted | purposes)),
+            cookies=frozenset(
+                name for name in addable.cookies if self._lacks_cookie(rules[name], granted | purposes)
+            ),
+        )
+
+    def _lacks_vendor(self, id: str, granted: frozenset[str]) -> bool:
+        if id in self.consent.refused_vendors or id in self._uncovered.vendors:
+            return True
+        near = self.compiled.purposes_near_vendor.get(id, NOTHING)
+        alone = id in self.consent.granted_vendors and self._uncovered.purposes.isdisjoint(near)
+        return not alone and _needs(self.compiled, id, granted)
+
+    def _lacks_cookie(self, rule: CookieRule, granted: frozenset[str]) -> bool:
+        consent, uncovered = self.consent, self._uncovered
+        if rule.name in consent.refused_cookies or rule.vendor in uncovered.vendors:
+            return True
+        alone = rule.name in consent.granted_cookies or rule.vendor in consent.granted_vendors
+        return rule.purpose not in granted and not (alone and rule.purpose not in uncovered.purposes)
 
 
 def _purposes_of(added: Grants, compiled: CompiledRegistry) -> set[str]:
     """The purposes that something is added under."""
-    rules = [compiled.optional_cookies[name] for name in added.cookies if name in compiled.optional_cookies]
-    purposes = {*added.purposes, *(rule.purpose for rule in rules)}
-    return purposes | {id for vendor in added.vendors for id in compiled.purposes_of_vendor(vendor)}
+    purposes = {compiled.optional_cookies[name].purpose for name in added.cookies}
+    return purposes.union(
+        added.purposes, *(compiled.purposes_near_vendor.get(id, NOTHING) for id in added.vendors)
+    )
 
 
 def coarsened(consent: Consent, compiled: CompiledRegistry) -> Consent:
@@ -235,12 +375,14 @@ def coarsened(consent: Consent, compiled: CompiledRegistry) -> Consent:
     refused = set(consent.refused_cookies)
     touched = {p for vendor in consent.refused_vendors for p in compiled.purposes_of_vendor(vendor)}
     touched |= {r.purpose for r in rules if r.name in refused or r.vendor in consent.refused_vendors}
+    # Where nobody was asked, a law model may open what is not refused by name.
+    refusable = compiled.by_objection | (NOTHING if consent.asked else compiled.by_consent)
     coarse = replace(
         consent,
         purposes=tuple(compiled.by_consent.intersection(consent.purposes) - touched),
         granted_vendors=(),
         granted_cookies=(),
-        refused_purposes=tuple(compiled.by_objection.intersection({*consent.refused_purposes, *touched})),
+        refused_purposes=tuple(refusable.intersection({*consent.refused_purposes, *touched})),
         refused_vendors=(),
         refused_cookies=(),
     )

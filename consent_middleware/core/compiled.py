@@ -1,8 +1,9 @@
 """The registry made ready for requests: built once at start, then only read."""
 
 import hashlib
+import json
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -14,7 +15,10 @@ NOTHING = frozenset[str]()
 
 
 class Uncovered(NamedTuple):
-    """What needs consent and was added to the registry after a choice was made."""
+    """What needs consent and was added to the registry after a choice was made.
+
+    Of the vendors, those of which something does: a purpose of their own or of one of their cookies.
+    """
 
     purposes: frozenset[str]
     vendors: frozenset[str]
@@ -36,7 +40,9 @@ class CompiledRegistry:
     optional_cookies: dict[str, CookieRule]
     """The rules that the visitor decides about, by name."""
     asked_digest: str
-    """Tells one list of questions from another: a digest of the ids of all that is asked about."""
+    """Tells one list of questions from another: a digest of all that gives a yes its meaning."""
+    purposes_near_vendor: dict[str, frozenset[str]]
+    """The purposes of each vendor and of its cookies, which may be of others than it names."""
     _sinces: tuple[int, ...]
     _uncovered: tuple[Uncovered, ...]
 
@@ -73,17 +79,32 @@ class CompiledRegistry:
         vendor = self.registry.vendors.get(id)
         return vendor.purposes if vendor else ()
 
-    def refused_by_signals(self, signals: Signals) -> frozenset[str]:
-        """The purposes that the signals of a request refuse, as the registry honours them.
-
-        Global Privacy Control speaks of sale and sharing. Do Not Track, where a site honours it, is also an
-        objection to measurement that needs no consent. Neither ever grants anything.
-        """
+    def honoured(self, signals: Signals) -> Signals:
+        """Those of the signals that the registry honours."""
         settings = self.registry.consent
-        gpc = signals.gpc and settings.gpc == "refuse"
-        dnt = signals.dnt and settings.dnt == "refuse"
-        refused = (self.sale if gpc or dnt else NOTHING) | (self.by_objection if dnt else NOTHING)
-        return refused - self.essential
+        return Signals(
+            gpc=signals.gpc and settings.gpc == "refuse", dnt=signals.dnt and settings.dnt == "refuse"
+        )
+
+    def meant_by_signals(self, signals: Signals) -> frozenset[str]:
+        """The purposes that signals speak of, honoured or not.
+
+        Global Privacy Control speaks of sale and sharing. Do Not Track is also an objection to measurement
+        that needs no consent. Neither ever grants anything.
+        """
+        meant = (self.sale if any(signals) else NOTHING) | (self.by_objection if signals.dnt else NOTHING)
+        return meant - self.essential
+
+    def concerned(self, signals: Signals, purposes: Iterable[str]) -> Signals:
+        """Those of the signals that speak of one of these purposes."""
+        gpc, dnt = map(self.meant_by_signals, (Signals(gpc=True), Signals(dnt=True)))
+        return Signals(
+            gpc=signals.gpc and not gpc.isdisjoint(purposes), dnt=signals.dnt and not dnt.isdisjoint(purposes)
+        )
+
+    def refused_by_signals(self, signals: Signals) -> frozenset[str]:
+        """The purposes that the signals of a request refuse, as the registry honours them."""
+        return self.meant_by_signals(self.honoured(signals))
 
 
 def compile_registry(registry: Registry) -> CompiledRegistry:
@@ -91,8 +112,8 @@ def compile_registry(registry: Registry) -> CompiledRegistry:
     by_basis = {basis: _with_basis(registry, basis) for basis in Basis}
     by_consent, essential = by_basis[Basis.CONSENT], by_basis[Basis.ESSENTIAL]
     optional = {rule.name: rule for rule in registry.cookies if rule.purpose not in essential}
-    needing = [vendor for vendor in registry.vendors.values() if not by_consent.isdisjoint(vendor.purposes)]
-    sinces = sorted({registry.purposes[id].since for id in by_consent} | {vendor.since for vendor in needing})
+    near = _purposes_near_vendors(registry)
+    sinces, uncovered = _coverage(registry, by_consent, near)
     return CompiledRegistry(
         registry=registry,
         essential=essential,
@@ -100,19 +121,36 @@ def compile_registry(registry: Registry) -> CompiledRegistry:
         by_objection=by_basis[Basis.OBJECTION],
         sale=frozenset(id for id, purpose in registry.purposes.items() if purpose.sale),
         optional_cookies=optional,
-        asked_digest=_digest_of_questions(registry, essential, optional),
-        _sinces=tuple(sinces),
-        _uncovered=tuple(
-            _uncovered_before(registry, by_consent, needing, version) for version in (0, *sinces)
-        ),
+        asked_digest=_digest_of_questions(registry, essential, optional.values()),
+        purposes_near_vendor=near,
+        _sinces=sinces,
+        _uncovered=uncovered,
     )
+
+
+def _coverage(
+    registry: Registry, by_consent: frozenset[str], near: Mapping[str, frozenset[str]]
+) -> tuple[tuple[int, ...], tuple[Uncovered, ...]]:
+    """The versions at which questions came, and what is not covered before the first and from each on."""
+    needing = [vendor for vendor in registry.vendors.values() if not by_consent.isdisjoint(near[vendor.id])]
+    sinces = sorted({registry.purposes[id].since for id in by_consent} | {vendor.since for vendor in needing})
+    versions = (0, *sinces)
+    return tuple(sinces), tuple(_uncovered_at(registry, by_consent, needing, one) for one in versions)
 
 
 def _with_basis(registry: Registry, basis: Basis) -> frozenset[str]:
     return frozenset(id for id, purpose in registry.purposes.items() if purpose.basis is basis)
 
 
-def _uncovered_before(
+def _purposes_near_vendors(registry: Registry) -> dict[str, frozenset[str]]:
+    near = {vendor.id: set(vendor.purposes) for vendor in registry.vendors.values()}
+    for rule in registry.cookies:
+        if rule.vendor in near:
+            near[rule.vendor].add(rule.purpose)
+    return {id: frozenset(purposes) for id, purposes in near.items()}
+
+
+def _uncovered_at(
     registry: Registry, by_consent: frozenset[str], needing: Iterable[Vendor], version: int
 ) -> Uncovered:
     return Uncovered(
@@ -122,10 +160,23 @@ def _uncovered_before(
 
 
 def _digest_of_questions(
-    registry: Registry, essential: frozenset[str], optional_cookies: Iterable[str]
+    registry: Registry, essential: frozenset[str], optional_cookies: Iterable[CookieRule]
 ) -> str:
-    """A digest over the ids of purposes, vendors and cookies that the visitor decides about."""
-    asked = [f"purpose:{id}" for id in registry.purposes if id not in essential]
-    asked += [f"vendor:{v.id}" for v in registry.vendors.values() if not essential.issuperset(v.purposes)]
-    asked += [f"cookie:{name}" for name in optional_cookies]
-    return hashlib.sha256("\n".join(sorted(asked)).encode()).hexdigest()[:32]
+    """A digest over what the visitor decides about, with all that makes a yes to it mean something else.
+
+    That is what it opens, from which version on, and whether it lifts a signal. Words are not part of it: a
+    wording that is mended while somebody reads it makes no answer void.
+    """
+    asked: list[list[object]] = [
+        ["purpose", purpose.id, purpose.since, purpose.basis, purpose.sale]
+        for purpose in registry.purposes.values()
+        if purpose.id not in essential
+    ]
+    asked += [
+        ["vendor", vendor.id, vendor.since, sorted(set(vendor.purposes) - essential)]
+        for vendor in registry.vendors.values()
+        if not essential.issuperset(vendor.purposes)
+    ]
+    asked += [["cookie", rule.name, rule.purpose, rule.vendor] for rule in optional_cookies]
+    lines = sorted(json.dumps(question) for question in asked)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]

@@ -22,6 +22,20 @@ _LISTS = (
 )
 
 
+class Signals(NamedTuple):
+    """The preference signals of a request: `Sec-GPC: 1` and `DNT: 1`, each present or not."""
+
+    gpc: bool = False
+    dnt: bool = False
+
+    def without(self, others: "Signals") -> "Signals":
+        """Those present here that are not among `others`."""
+        return Signals(self.gpc and not others.gpc, self.dnt and not others.dnt)
+
+
+NO_SIGNALS = Signals()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
     """What one visitor decided at one moment.
@@ -30,9 +44,10 @@ class Consent:
     granted whole. `granted_vendors` and `granted_cookies` (by the name of their rule) were granted alone:
     they open nothing else of their purpose. `refused_purposes` are objections to what needs no consent;
     `refused_vendors` and `refused_cookies` are refused though their purpose is open. `id` names the record
-    of a choice that granted something. `measured_since` is when exempt measurement began. `gpc` says that
-    the choice was made with a Global Privacy Control signal present. `asked` is false where the visitor was
-    not asked about the rest: the site's own control granted something, or measurement began.
+    of a choice that granted something. `measured_since` is when exempt measurement began. `gpc` and
+    `dnt` say that the choice was made with a Global Privacy Control or Do Not Track signal present. `asked`
+    is false where the visitor was not asked about the rest: the site's own control granted something, or
+    measurement began.
 
     The sequences are kept sorted and without repetition.
     """
@@ -49,15 +64,20 @@ class Consent:
     measured_since: datetime | None = None
     gpc: bool = False
     asked: bool = True
+    dnt: bool = False
 
     def __post_init__(self) -> None:
         for name in _LISTS:
             given = getattr(self, name)
-            if given != ():
+            if type(given) is not tuple or len(given) > 1:
                 object.__setattr__(self, name, tuple(sorted(set(given))))
+        if self.decided_at.tzinfo is not UTC or (self.measured_since and self.measured_since.tzinfo is not UTC):
+            self._keep_in_utc()
+
+    def _keep_in_utc(self) -> None:
         for name in ("decided_at", "measured_since"):
             moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is not UTC:
+            if moment is not None:
                 if moment.tzinfo is None:
                     raise ValueError(f"{name} must be aware")
                 object.__setattr__(self, name, moment.astimezone(UTC))
@@ -70,15 +90,22 @@ class Consent:
     @property
     def refusals(self) -> "Consent":
         """What is left of the choice when nothing of it is granted any more."""
-        return replace(self, purposes=(), granted_vendors=(), granted_cookies=(), id=None, gpc=False)
+        return replace(
+            self, purposes=(), granted_vendors=(), granted_cookies=(), id=None, gpc=False, dnt=False
+        )
+
+    @property
+    def signals(self) -> Signals:
+        """The signals in whose presence the choice was made, which it therefore overrules."""
+        return Signals(self.gpc, self.dnt) if self.gpc or self.dnt else NO_SIGNALS
 
     @property
     def is_choice(self) -> bool:
-        """Whether anything was granted or refused, by the visitor or the site's own control.
+        """Whether the visitor or the site's own control granted or refused anything, or overruled a signal.
 
         Else only measurement began.
         """
-        return self.asked or any(getattr(self, name) for name in _LISTS)
+        return self.asked or any(self.signals) or any(getattr(self, name) for name in _LISTS)
 
 
 def utc_day(now: datetime) -> datetime:
@@ -90,16 +117,6 @@ def measured_only(now: datetime, version: int) -> Consent:
     """No choice, but the note that exempt measurement of this visitor began today."""
     today = utc_day(now)
     return Consent(decided_at=today, version=version, measured_since=today, asked=False)
-
-
-class Signals(NamedTuple):
-    """The preference signals of a request: `Sec-GPC: 1` and `DNT: 1`, each present or not."""
-
-    gpc: bool = False
-    dnt: bool = False
-
-
-NO_SIGNALS = Signals()
 
 
 def most_restrictive(consents: Iterable[Consent]) -> Consent:
@@ -123,6 +140,7 @@ def _narrower(one: Consent, other: Consent) -> Consent:
         id=one.id if one.id == other.id else None,
         measured_since=min(since, default=None),
         gpc=one.gpc and other.gpc,
+        dnt=one.dnt and other.dnt,
         # A refusal beside a grant of the site's own control: the visitor did answer.
         asked=one.asked or other.asked,
     )

@@ -1,49 +1,29 @@
 """Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .compiled import CompiledRegistry
 from .consent import utc_day
+from .deletion import UnwantedCookie
+from .header_fields import BREAKS, Field, FieldKind, without_breaks
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
-from .set_cookie import (
-    LONGEST_PAIR,
-    MOST_PAIRS,
-    CookiePair,
-    SetCookie,
-    cut_date,
-    flaw_of,
-    names_seen,
-    read_attributes,
-    read_cookies,
-)
+from .set_cookie import MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
 from .structured_fields import is_token
 from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Reason, ResponseContext, Verdict
+from .visitor import VisitorView
 
-Header = tuple[str, str]
-
-_BREAK = re.compile("[\r\n\0]")
-_BREAK_IN_OCTETS = re.compile(b"[\r\n\0]")
-_UNSAFE_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _DAY = timedelta(days=1)
+_BLANKS = " \t"
 # The constructor of a named tuple is a Python function; this is the one that it calls.
 _new = tuple.__new__
-_MOST_VERDICTS = 512
-
-
-class FieldKind(Enum):
-    """What a header field is, by its name."""
-
-    GOVERNED = "it sets cookies"
-    PADDED = "it is an attempt at a governed field, which some servers trim and others send"
-    OTHER = "any other field"
-    NONE = "its name is no token, so it is no field"
+# In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
+_PLAIN, _GOVERNED, _PADDED, _NONE = FieldKind.PLAIN, FieldKind.GOVERNED, FieldKind.PADDED, FieldKind.NONE
+_MOST_REMEMBERED = 4096
+_MOST_FIELDS = 1024
 
 
 class Judged(NamedTuple):
@@ -63,42 +43,74 @@ class Judged(NamedTuple):
         return Decision(self.verdict.name, action, self.reason, self.verdict.rule, self.before, self.after)
 
 
-class _Verdicts:
-    """The verdicts of one day for all who have the same permissions."""
+class Filtered(NamedTuple):
+    """The header fields of a response that may leave, and what was seen of them."""
 
-    __slots__ = ("made", "since", "until")
+    leaving: list[Field]
+    judged: list[Judged]
+    kinds: list[FieldKind]
+    """The kinds of its fields, plain ones and those that set cookies aside."""
 
-    def __init__(self, now: datetime) -> None:
-        self.made: dict[tuple[str, str], Verdict] = {}
+
+class CookiesSeen(NamedTuple):
+    """What a request's cookies are for one visitor."""
+
+    visible: str
+    """The `Cookie` value as the app may see it, octet by octet; "" if nothing is left."""
+    unwanted: tuple[UnwantedCookie, ...]
+    """The cookies that have to go, each once."""
+    arrived: tuple[CookieRule, ...]
+    """The rules of allowed cookies that were not told of today."""
+    unaged: tuple[CookieRule, ...]
+    """The rules of allowed cookies of exempt measurement that are deleted, for nobody knows their age."""
+    undeclared: tuple[str, ...]
+    """The names of cookies that fall under no rule; not the text of nameless ones, which is a value."""
+
+
+class Remembered:
+    """What was decided under the same permissions on one day: about lines, and about cookies of requests."""
+
+    __slots__ = ("hidden", "since", "until", "verdicts", "visible")
+
+    def __init__(self, now: datetime, own_names: frozenset[str]) -> None:
         self.since = utc_day(now)
         self.until = self.since + _DAY
+        self.verdicts: dict[tuple[str, str], Verdict] = {}
+        """By name and attributes, dates cut out."""
+        self.visible = set(own_names)
+        """Names of cookies that the app may see, whatever their values, and that were told of today."""
+        self.hidden: dict[str, UnwantedCookie] = {}
+        """Cookies that it may not see, by their names."""
 
 
 class Filter:
     """Judges cookie by cookie; built once from a registry.
 
-    `own_names` are those of the consent cookie, `verifies` tells whether we signed a value of it.
+    `own_names` are those of the consent cookie, `verifies` tells whether we signed a value of it. `kind_of`
+    tells what another header field is for the stages behind this one, by its name in lower case.
     """
 
     def __init__(
-        self, compiled: CompiledRegistry, own_names: frozenset[str], verifies: Callable[[str], bool]
+        self,
+        compiled: CompiledRegistry,
+        own_names: frozenset[str],
+        verifies: Callable[[str], bool],
+        kind_of: Callable[[str], FieldKind] = lambda _: FieldKind.PLAIN,
     ) -> None:
-        self._compiled = compiled
         registry = compiled.registry
+        self.compiled = compiled
         self._own_names = own_names
         self._verifies = verifies
-        self._classify = registry.classify
-        self._verdicts: dict[Permissions, _Verdicts] = {}
-        self._known_kind = lru_cache(1024)(self._kind)
-        self._known_hides = lru_cache(2048)(self._hides)
-        self._known_kinds = lru_cache(1024)(self._kinds_of)
+        self.classify = registry.classify
+        self._remembered: tuple[dict[Permissions, Remembered], ...] = ({}, {})
+        self._count = 0
         self._keep_unknown = registry.consent.unknown == "keep"
-        self._hide_undeclared = registry.consent.undeclared_request != "keep"
-        self._expire_undeclared = registry.consent.undeclared_request == "expire"
-        self.governed = frozenset(
-            {"set-cookie", *(name.lower() for name in registry.consent.set_cookie_headers)}
-        )
+        self.hides_undeclared = registry.consent.undeclared_request != "keep"
+        self.expires_undeclared = registry.consent.undeclared_request == "expire"
+        self.governed = frozenset({"set-cookie", *map(str.lower, registry.consent.set_cookie_headers)})
         """Names of the header fields that set cookies, in lower case."""
+        self._kind_of_other = kind_of
+        self._kinds: dict[str | bytes, FieldKind] = {}
         self.optional = tuple(
             (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
         )
@@ -109,53 +121,54 @@ class Filter:
             if (demands := Demands.of(rule, registry.purposes[rule.purpose])) != NO_DEMANDS
         }
 
+    def today(self, view: VisitorView, now: datetime) -> Remembered:
+        """What was decided today under these permissions: calendar months are as long all day.
+
+        Visitors of whom nobody knows since when they are measured are apart.
+        """
+        found = self._remembered[view.measured_since is None].get(view.permissions)
+        if found is not None and found.since <= now < found.until:
+            return found
+        self.make_room()
+        found = Remembered(now, self._own_names)
+        self._remembered[view.measured_since is None][view.permissions] = found
+        return found
+
+    def make_room(self) -> None:
+        """Count one more thing that is remembered; forget all when there are too many."""
+        self._count += 1
+        if self._count > _MOST_REMEMBERED:
+            self._remembered, self._count = ({}, {}), 1
+
     def judge(self, line: str, context: ResponseContext) -> Judged:
         """Judge one `Set-Cookie` value."""
+        return self._judge(line, context, self.today(context.view, context.now))
+
+    def judge_review(self, line: str, context: ResponseContext) -> Judged:
+        """Judge what a site's hook lets leave: as a line of the app's, but it may keep what nobody declared."""
+        one = self.judge(line, context)
+        if one.reason is not Reason.UNDECLARED:
+            return one
+        verdict = replace(one.verdict, refusal=None, fixed=None)
+        after, reason = verdict.judge(line, line.partition(";")[0], None, context)
+        return one._replace(after=after, reason=reason)
+
+    def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
         head, _, tail = line.partition(";")
-        name, equals, value = head.partition("=")
-        name = name.strip(" \t") if equals else ""
-        verdict, end = self._verdicts_of(context).made.get((name, tail)), None
+        name, equals, _ = head.partition("=")
+        name = name.strip(_BLANKS) if equals else ""
+        verdict, end = remembered.verdicts.get((name, tail)), None
         if verdict is None:
             tail, end = cut_date(tail)
-            verdict = self._verdict(name, tail, context)
-        fixed = verdict.fixed
-        if fixed is not None and len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable():
-            after, reason = fixed
-            return _new(Judged, (verdict, line, line if after == "" else after, reason))
-        attributes = verdict.attributes if end is None else verdict.attributes.with_date(end)
-        value = value.strip(" \t") if equals else head.strip(" \t")
-        cookie = _new(SetCookie, (line, name, value, head, attributes, verdict.flaw))
-        after, reason = verdict.judge(cookie, context)
+            verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
+        after, reason = verdict.judge(line, head, end, context)
         return _new(Judged, (verdict, line, after, reason))
 
-    def _verdicts_of(self, context: ResponseContext) -> _Verdicts:
-        """The verdicts of today for who has these permissions."""
-        verdicts = self._verdicts.get(context.view.permissions)
-        if verdicts is not None and verdicts.since <= context.now < verdicts.until:
-            return verdicts
-        return self._new_verdicts(context)
-
-    def _verdict(self, name: str, tail: str, context: ResponseContext) -> Verdict:
-        """The verdict on a name with these attributes, remembered if they are not too long."""
-        verdicts = self._verdicts_of(context)
-        verdict = verdicts.made.get((name, tail)) or self._make(name, tail, context)
-        if len(name) + len(tail) <= LONGEST_REMEMBERED:
-            if len(verdicts.made) >= _MOST_VERDICTS:
-                verdicts = self._new_verdicts(context)
-            verdicts.made[name, tail] = verdict
-        return verdict
-
-    def _new_verdicts(self, context: ResponseContext) -> _Verdicts:
-        if len(self._verdicts) >= _MOST_VERDICTS:
-            self._verdicts = {}
-        verdicts = self._verdicts[context.view.permissions] = _Verdicts(context.now)
-        return verdicts
-
-    def _make(self, name: str, tail: str, context: ResponseContext) -> Verdict:
-        """Work out the verdict on a name with these attributes."""
+    def _verdict(self, name: str, tail: str, context: ResponseContext, remembered: Remembered) -> Verdict:
+        """Work out the verdict on a name with these attributes; it is remembered if they are not too long."""
         attributes, permissions = read_attributes(tail), context.view.permissions
         own = name in self._own_names
-        rule = None if own else self._classify(name)
+        rule = None if own else self.classify(name)
         flaw = flaw_of(name, attributes)
         verdict = Verdict(
             name=name,
@@ -164,12 +177,15 @@ class Filter:
             flaw=flaw,
             refusal=None if own else self._refusal(rule, permissions),
             kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
-            is_optional=not flaw and rule is not None and rule.purpose not in self._compiled.essential,
-            limits=Limits.of(rule, self._compiled, context.now),
+            is_optional=not flaw and rule is not None and rule.purpose not in self.compiled.essential,
+            limits=Limits.of(rule, self.compiled, context.now),
             demands=self._demands.get(rule.name) if rule else None,
             verifies=self._verifies if own else None,
-        )
-        return verdict.with_fixed(tail)
+        ).with_fixed(tail)
+        if len(name) + len(tail) <= LONGEST_REMEMBERED:
+            self.make_room()
+            remembered.verdicts[name, tail] = verdict
+        return verdict
 
     def _refusal(self, rule: CookieRule | None, permissions: Permissions) -> Reason | None:
         """Why cookies of this rule may not be stored, None if they may."""
@@ -182,201 +198,194 @@ class Filter:
     def _kept_for(self, rule: CookieRule | None, permissions: Permissions) -> Reason:
         if rule is None:
             return Reason.UNDECLARED_KEPT
-        if rule.purpose in self._compiled.essential:
+        if rule.purpose in self.compiled.essential:
             return Reason.ESSENTIAL
-        by_law = permissions.by_default and rule.purpose in self._compiled.by_consent
+        by_law = permissions.by_default and rule.purpose in self.compiled.by_consent
         return Reason.NOT_REFUSED if by_law else Reason.GRANTED
 
     def filter(
         self,
-        headers: Iterable[Header],
+        fields: Iterable[Field],
         context: ResponseContext,
         review: Callable[[Judged], Judged] | None = None,
-    ) -> tuple[list[Header], list[Judged]]:
+        *,
+        octets: bool = False,
+    ) -> Filtered:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
-        `review` sees each line with what becomes of it, and says what does. Returns the fields that leave and
-        the lines that were judged. What is no field never leaves: see `sendable`.
+        The fields are all text, or all octets; TypeError or ValueError for others. `review` sees each line with
+        what becomes of it, and says what does. What is no field never leaves: see `sendable`.
         """
-        leaving: list[Header] = []
+        leaving: list[Field] = []
         judged: list[Judged] = []
-        for field in headers:
-            name, value = field
-            kind = self._known_kind(name) if len(name) <= LONGEST_REMEMBERED else self._kind(name)
-            if kind is FieldKind.OTHER and value.isprintable():
-                leaving.append(field)
-            elif kind is FieldKind.OTHER:
-                leaving.extend(self.sendable(name, value))
-            elif kind is not FieldKind.NONE:
-                one = self.judge(value, context)
-                if kind is FieldKind.PADDED:
+        kinds: list[FieldKind] = []
+        exact, known = bytes if octets else str, self._kinds
+        line_feed, carriage_return, null = BREAKS[octets]
+        remembered = self.today(context.view, context.now)
+        for name, value in fields:
+            # What inherits from these types can say one thing when asked and another when sent.
+            if type(name) is not exact or type(value) is not exact:
+                raise TypeError("a header field is not of the door's type")
+            kind = known.get(name) or self._kind(name)
+            if kind is _GOVERNED or kind is _PADDED:
+                line = value.decode("latin-1") if octets else value
+                one = self._judge(line, context, remembered)
+                if kind is _PADDED:
                     one = one._replace(after=None, reason=Reason.MALFORMED)
-                final = one if review is None else review(one)
-                judged.append(final)
-                after = final.after
-                if after is None or kind is FieldKind.PADDED:
+                if review is not None:
+                    one = review(one)
+                judged.append(one)
+                after = one.after
+                if after is line:
+                    leaving.append((name, value))
+                elif after is not None:
+                    leaving.append((name, after.encode("latin-1") if octets else after))
+                continue
+            if kind is not _PLAIN:
+                kinds.append(kind)
+                if kind is _NONE:
                     continue
-                if final is one or is_field_text(after):
-                    leaving.append(field if after == value else (name, after))
-        return leaving, judged
+            if line_feed in value or carriage_return in value or null in value:
+                leaving.extend(self.sendable(name, value))
+            else:
+                leaving.append((name, value))
+        return _new(Filtered, (leaving, judged, kinds))
 
-    def _kind(self, name: str | bytes) -> "FieldKind":
-        name = name if isinstance(name, str) else name.decode("latin-1")
-        if name.strip().lower() in self.governed:
-            return FieldKind.GOVERNED if is_token(name) else FieldKind.PADDED
-        return FieldKind.OTHER if is_token(name) else FieldKind.NONE
+    def _kind(self, name: str | bytes) -> FieldKind:
+        """What a field is, by its name, which is remembered if it is not too long."""
+        text = name if isinstance(name, str) else name.decode("latin-1")
+        governed = text.strip().lower() in self.governed
+        if is_token(text):
+            kind = FieldKind.GOVERNED if governed else self._kind_of_other(text.lower())
+        else:
+            kind = FieldKind.PADDED if governed else FieldKind.NONE
+        if len(name) <= LONGEST_REMEMBERED and len(self._kinds) < _MOST_FIELDS:
+            self._kinds[name] = kind
+        return kind
 
-    def passes(self, fields: Iterable[tuple[Any, Any]]) -> bool:
-        """Whether header fields, all text or all octets, may leave as they are. In doubt they may not."""
-        try:
-            return all(self._is_plain(name, value) for name, value in fields)
-        except (TypeError, ValueError):
-            return False
+    def sendable(self, name: str | bytes, value: str | bytes) -> tuple[Field, ...]:
+        """A field with CR, LF or NUL in its value as it can leave, or nothing: servers differ in what they check.
 
-    def _is_plain(self, name: Any, value: Any) -> bool:
-        if len(name) > LONGEST_REMEMBERED or self._known_kind(name) is not FieldKind.OTHER:
-            return False
-        # Exact types: what inherits from them can say one thing when asked and another when sent.
-        if type(name) is bytes and type(value) is bytes:
-            return _BREAK_IN_OCTETS.search(value) is None
-        return type(name) is str and type(value) is str and _BREAK.search(value) is None
-
-    def sendable(self, name: str, value: str) -> tuple[Header, ...]:
-        """A field that is not governed as it can leave, or nothing: servers differ in what they check.
-
-        A name that is no token could end in the middle (RFC 9110, section 5.1). CR, LF and NUL in a value
-        become blanks (ditto, section 5.5); with a governed name behind them the field is given up.
+        They become blanks; with a governed name behind them the field is given up.
         """
-        if not is_token(name):
+        text = value if isinstance(value, str) else value.decode("latin-1")
+        if any(sign in text.lower() for sign in self.governed):
             return ()
-        if value.isprintable() or _BREAK.search(value) is None:
-            return ((name, value),)
-        lower = value.lower()
-        return () if any(sign in lower for sign in self.governed) else ((name, _BREAK.sub(" ", value)),)
+        safe = without_breaks(text)
+        return ((name, safe if isinstance(value, str) else safe.encode("latin-1")),)
 
-    def survey(self, field: str) -> "CookieSurvey":
-        """What a request's `Cookie` value holds, whoever the visitor is: `MOST_PAIRS` of it at most."""
-        names: list[str] = []
-        own: list[tuple[str, str]] = []
-        nameless = set[str]()
-        pieces = field.split(";", MOST_PAIRS)
-        for piece in pieces[:MOST_PAIRS]:
-            name, equals, value = piece.partition("=")
-            name = name.strip(" \t")
-            if name in self._own_names:
-                own.append((name, value.strip(" \t")))
-                continue
-            names.append(name)
-            if not equals:
-                nameless.add(name)
-        kinds = self._kinds(tuple(names), remembered=not nameless)
-        return CookieSurvey(
-            own=own,
-            kinds=kinds,
-            disguised=self._all_disguised(field) if kinds.undeclared else (),
-            overflows=len(pieces) > MOST_PAIRS,
-            # The text of a nameless cookie is a value, which is told to nobody.
-            undeclared=tuple([name for name in kinds.undeclared if name not in nameless]),
-        )
+    def cookies_seen(
+        self, field: str, view: VisitorView, now: datetime, *, same_site: bool
+    ) -> CookiesSeen:
+        """What a request's `Cookie` value holds for one visitor.
 
-    def hides(self, kinds: "CookieKinds", permissions: Permissions) -> bool:
-        """Whether cookies of some kinds hold any that these permissions do not allow."""
-        return (self._known_hides if kinds.remembered else self._hides)(kinds, permissions)
-
-    def _hides(self, kinds: "CookieKinds", permissions: Permissions) -> bool:
-        return kinds.hidden or not all(map(permissions.allows_rule, kinds.optional))
-
-    def _kinds(self, names: tuple[str, ...], *, remembered: bool) -> "CookieKinds":
-        if remembered and sum(map(len, names)) <= LONGEST_REMEMBERED:
-            return self._known_kinds(names)
-        return self._kinds_of(names, remembered=False)
-
-    def _kinds_of(self, names: tuple[str, ...], *, remembered: bool = True) -> "CookieKinds":
-        rules = {name: self._classify(name) for name in names}
-        declared = [rule for rule in rules.values() if rule]
-        return CookieKinds(
-            remembered=remembered,
-            optional=tuple(rule for rule in declared if rule.purpose not in self._compiled.essential),
-            hidden=self._hide_undeclared and None in rules.values(),
-            declared=frozenset(rule.name for rule in declared),
-            undeclared=tuple(sorted(name for name, rule in rules.items() if not rule and name)),
-        )
-
-    def _all_disguised(self, field: str) -> tuple[CookieRule, ...]:
-        return tuple({rule for pair in read_cookies(field) for rule in self._disguised(pair)})
-
-    def filter_cookies(
-        self, field: str, allows: Callable[[CookieRule], bool]
-    ) -> tuple[str, list[CookiePair]]:
-        """A request's `Cookie` value as the app may see it, and what was taken out.
-
-        `allows` says whether the cookies of a rule may be seen. The rest stays as it was, octet by octet;
-        "" if nothing is left.
+        `same_site` says whether the request demonstrably comes from this site: only then a cookie of exempt
+        measurement can be told to be of unknown age, and only then it is noted which cookies come.
         """
-        kept: list[CookiePair] = []
-        hidden: list[CookiePair] = []
-        for pair in read_cookies(field):
-            (kept if self._is_visible(pair, allows) else hidden).append(pair)
-        return (";".join(pair.piece for pair in kept).lstrip(" ") if hidden else field), hidden
+        return _CookieReader(self, view, self.today(view, now), same_site=same_site).read(field)
 
-    def leftovers(
-        self, field: str, allows: Callable[[CookieRule], bool]
-    ) -> list[tuple[CookiePair, CookieRule | None]]:
-        """The cookies of a request that have to go, each once, with their rules; None for undeclared ones."""
-        found: dict[tuple[str, bool], tuple[CookiePair, CookieRule | None]] = {}
-        for pair in read_cookies(field):
-            rule = self._classify(pair.name)
-            if pair.name in self._own_names or not pair.name:
-                continue
-            if self._expire_undeclared if rule is None else not allows(rule):
-                found.setdefault((pair.name, "=" in pair.piece), (pair, rule))
-        return list(found.values())
 
-    def _is_visible(self, pair: CookiePair, allows: Callable[[CookieRule], bool]) -> bool:
-        if pair.name in self._own_names:
+class _CookieReader:
+    """Reads the `Cookie` value of one request, pair by pair."""
+
+    def __init__(self, by: Filter, view: VisitorView, remembered: Remembered, *, same_site: bool) -> None:
+        self._by, self._view, self._remembered, self._same_site = by, view, remembered, same_site
+        self._unwanted = dict[tuple[str, bool], UnwantedCookie]()
+        self._arrived = list[CookieRule]()
+        self._unaged = list[CookieRule]()
+        self._undeclared = list[str]()
+
+    def read(self, field: str) -> CookiesSeen:
+        """Read the pairs between `;`, `MOST_PAIRS` at most: behind them the app is shown none at all."""
+        pieces = field.split(";", MOST_PAIRS)
+        visible, hidden = self._remembered.visible, self._remembered.hidden
+        kept = []
+        for piece in pieces[:MOST_PAIRS]:
+            name, equals, _ = piece.partition("=")
+            name = name.strip(_BLANKS)
+            if name in visible:
+                kept.append(piece)
+            elif equals and name in hidden:
+                self._unwanted[name, True] = hidden[name]
+            elif self._is_shown(name, piece, named=bool(equals)):
+                kept.append(piece)
+        text = ";".join(kept).lstrip(" ") if len(kept) < len(pieces) else field
+        return CookiesSeen(
+            "" if len(pieces) > MOST_PAIRS else text,
+            tuple(self._unwanted.values()),
+            tuple(self._arrived),
+            tuple(self._unaged),
+            tuple(self._undeclared),
+        )
+
+    def _is_shown(self, name: str, piece: str, *, named: bool) -> bool:
+        rule = self._by.classify(name)
+        if rule is None:
+            return self._is_undeclared_shown(name, piece, named=named)
+        if self._view.permissions.allows_rule(rule):
+            return self._is_allowed_shown(name, rule, named=named)
+        self._hide(name, rule, named=named)
+        return False
+
+    def _is_allowed_shown(self, name: str, rule: CookieRule, *, named: bool) -> bool:
+        """Whether the app may see an allowed cookie: not one of exempt measurement whose age nobody knows.
+
+        To let it go on could be to prolong it: it is deleted, and measurement begins anew.
+        """
+        if not self._same_site:
             return True
-        rule = self._classify(pair.name)
-        if rule is not None:
-            return allows(rule)
-        return not self._hide_undeclared and all(map(allows, self._disguised(pair)))
+        self._arrived.append(rule)
+        if rule.purpose in self._by.compiled.by_objection and not self._view.measured_since:
+            self._unaged.append(rule)
+            self._want_away(UnwantedCookie(name, named, rule))
+            return False
+        if named and len(name) <= LONGEST_REMEMBERED:
+            self._by.make_room()
+            self._remembered.visible.add(name)
+        return True
 
-    def _disguised(self, pair: CookiePair) -> list[CookieRule]:
-        """The rules of what an app might find in an undeclared pair that it would be shown."""
-        if self._hide_undeclared or pair.name in self._own_names or self._classify(pair.name):
-            return []
-        return [rule for name in names_seen(pair.piece) if (rule := self._classify(name))]
+    def _want_away(self, cookie: UnwantedCookie) -> None:
+        if cookie.name:
+            # What has no name at all, no line can name.
+            self._unwanted[cookie.name, cookie.named] = cookie
 
+    def _hide(self, name: str, rule: CookieRule, *, named: bool) -> None:
+        unwanted = UnwantedCookie(name, named, rule)
+        self._want_away(unwanted)
+        if name and named and len(name) <= LONGEST_REMEMBERED:
+            self._by.make_room()
+            self._remembered.hidden[name] = unwanted
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CookieKinds:
-    """What the cookies of some names are, whoever sends them."""
+    def _is_undeclared_shown(self, name: str, piece: str, *, named: bool) -> bool:
+        """Whether the app may see an undeclared pair: not one in which a parser would show a refused cookie."""
+        if name and named and self._same_site:
+            self._undeclared.append(name)
+        if self._by.expires_undeclared:
+            self._want_away(UnwantedCookie(name, named))
+        if self._by.hides_undeclared:
+            return False
+        found = filter(None, map(self._by.classify, names_seen(piece)))
+        return all(self._view.permissions.allows_rule(rule) and not self._is_unaged(rule) for rule in found)
 
-    remembered: bool
-    """Whether the same names get the same object again."""
-    optional: tuple[CookieRule, ...]
-    """The rules of the cookies that the visitor decides about."""
-    hidden: bool
-    """Whether there are undeclared cookies, and the registry hides them."""
-    declared: frozenset[str]
-    """The names of all the rules that they fall under."""
-    undeclared: tuple[str, ...]
-    """The names of those that fall under none."""
-
-
-class CookieSurvey(NamedTuple):
-    """What a `Cookie` value holds."""
-
-    own: list[tuple[str, str]]
-    """Names and values of consent cookies."""
-    kinds: CookieKinds
-    disguised: tuple[CookieRule, ...]
-    """The rules of what some parsers would find in its undeclared cookies."""
-    overflows: bool
-    """Whether there are more pairs than are read: no browser's, so the app is shown none of them."""
-    undeclared: tuple[str, ...]
-    """The names of cookies that fall under no rule; not the text of nameless ones."""
+    def _is_unaged(self, rule: CookieRule) -> bool:
+        measured = rule.purpose in self._by.compiled.by_objection
+        return measured and self._same_site and not self._view.measured_since
 
 
-def is_field_text(text: str) -> bool:
-    """Whether a text can stand in a header field: octets, no controls but HTAB (RFC 9110, section 5.5)."""
-    return _UNSAFE_FIELD.search(text) is None
+def split_cookies(field: str, own_names: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The names of the cookies of a `Cookie` value but for our own, and the values of our own.
+
+    Names lose SP and HTAB alone, as in browsers: what else stands beside a name is a part of it. A pair
+    without `=` is a nameless cookie; its name is its text, since that is how the app will see a nameless
+    cookie that impersonates a named one.
+    """
+    names: list[str] = []
+    own: list[str] = []
+    for piece in field.split(";", MOST_PAIRS):
+        name, _, value = piece.partition("=")
+        name = name.strip(_BLANKS)
+        if name in own_names:
+            own.append(value.strip(_BLANKS))
+        else:
+            names.append(name)
+    return names, own

@@ -80,7 +80,7 @@ class Permissions:
     refused_vendors: frozenset[str]
     refused_cookies: frozenset[str]
     uncovered_vendors: frozenset[str]
-    """Vendors that were added after the choice."""
+    """Vendors that were added after the choice, and of which something needs consent."""
     decided: bool
     by_default: bool
     """Whether what needs consent is open because the law model says so, without a choice."""
@@ -113,7 +113,9 @@ class Permissions:
         purposes = self.compiled.purposes_of_vendor(id)
         if self.compiled.essential.issuperset(purposes):
             return bool(purposes)
-        if id in self.refused_vendors or id in self.uncovered_vendors:
+        if id in self.refused_vendors:
+            return False
+        if id in self.uncovered_vendors and not self.compiled.by_consent.isdisjoint(purposes):
             return False
         if self.open_purposes.issuperset(purposes):
             return True
@@ -129,7 +131,8 @@ def permissions_on(compiled: CompiledRegistry, grounds: Grounds) -> Permissions:
     free = compiled.essential | compiled.by_objection
     uncovered = EVERYTHING_COVERED if grounds.by_default else compiled.uncovered(grounds.version)
     covered = compiled.by_consent - uncovered.purposes if grounds.live or grounds.by_default else NOTHING
-    granted = covered if grounds.by_default else covered.intersection(grounds.purposes)
+    by_default = covered.difference(grounds.refused_purposes) if grounds.by_default else NOTHING
+    granted = by_default | covered.intersection(grounds.purposes)
     allowed = free.difference(grounds.refused_purposes) | compiled.essential | granted
     return Permissions(
         compiled=compiled,

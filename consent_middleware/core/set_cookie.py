@@ -17,6 +17,7 @@ All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any tex
 """
 
 import re
+from math import floor
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -37,10 +38,9 @@ _BLANKS = " \t"
 _ODD_EDGES = "\x85\xa0\"'"
 _CLEAR_AGE = re.compile(r" *max-age=(-?[0-9]{1,19}) *", re.IGNORECASE)
 _CLEAR_DATE = re.compile(
-    r" *expires="
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2})([ -])"
-    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\2(1[6-9][0-9]{2}|[2-9][0-9]{3}) "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT *",
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-9]{2}([ -])"
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\1(?:1[6-9][0-9]{2}|[2-9][0-9]{3}) "
+    r"[0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
     re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -55,7 +55,6 @@ _FIRST_YEAR = 1601
 _DATE_SKEW = 60
 """Seconds by which a `Date` may differ from our clock and still be now."""
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -128,22 +127,26 @@ class Attributes(NamedTuple):
     timeless: Life | None
     """What `life` says whatever the time: known unless there is a date."""
 
-    def with_date(self, end: datetime) -> "Attributes":
-        """The same with another date where there is one, in the spelling that all browsers read alike."""
+    def _with_date(self, end: datetime) -> "Attributes":
         return self._replace(
             dates=(end,), valid=self.valid._replace(end=end), latest=self.latest._replace(end=end)
         )
 
-    def life(self, now: datetime, sent: Sequence[datetime | None] = ()) -> Life:
+    def life(
+        self, now: datetime, sent: Sequence[datetime | None] = (), end: datetime | None = None
+    ) -> Life:
         """How long the line asks to be kept from `now` on.
 
-        `sent` is what the answer states as its `Date`, None for one that cannot be read.
+        `sent` is what the answer states as its `Date`, None for one that cannot be read. `end` stands for the
+        date of the line where that was cut (`cut_date`).
         """
         if self.timeless is not None:
             return self.timeless
         if self.clear and not sent and not self.ages:
-            span = (self.dates[0] - now).total_seconds()
+            span = ((end or self.dates[0]) - now).total_seconds()
             return Life(span, span, clear=True)
+        if end is not None:
+            return self._with_date(end).life(now, sent)
         starts = [now, *filter(None, sent)]
         spans = [*self.ages, *((end - start).total_seconds() for end in self.dates for start in starts)]
         intended, longest = _shortest(self.valid, self.latest, now, starts[1:]), max(spans)
@@ -174,18 +177,10 @@ class SetCookie(NamedTuple):
     attributes: Attributes
     flaw: Flaw | None
 
-    def session(self, rest: str | None = None) -> str:
-        """The line without any lifetime; `rest` stands for its other attributes."""
-        return self.head + (self.attributes.rest if rest is None else rest)
 
-    def lasting(self, seconds: int, now: datetime, rest: str | None = None) -> str:
-        """The line with one `Max-Age` and the `Expires` that matches it; `rest` as for `session`."""
-        end = imf_fixdate(now + timedelta(seconds=seconds))
-        return f"{self.session(rest)}; Max-Age={seconds}; Expires={end}"
-
-    def deletion(self) -> str:
-        """The deletion of this very cookie: no value, same place and flags."""
-        return deletion(self.name, self.attributes)
+def lasting(text: str, seconds: int, now: datetime) -> str:
+    """A line's name, value and other attributes with one `Max-Age` and the `Expires` that matches it."""
+    return f"{text}; Max-Age={seconds}; Expires={imf_fixdate(now + timedelta(seconds=seconds))}"
 
 
 def deletion(name: str, attributes: Attributes) -> str:
@@ -195,7 +190,7 @@ def deletion(name: str, attributes: Attributes) -> str:
 
 
 _STAND_IN = "Thu, 01 Jan 2026 00:00:00 GMT"
-_DATE_IN_TAIL = re.compile(rf"(?:\A|;){_CLEAR_DATE.pattern}(?=;|\Z)", re.IGNORECASE)
+_BEFORE_DATE = "expires="
 
 
 def cut_date(tail: str) -> tuple[str, datetime | None]:
@@ -205,23 +200,26 @@ def cut_date(tail: str) -> tuple[str, datetime | None]:
     all browsers read alike.
     """
     lower = tail.lower()
-    if lower.count("xpires") != 1:
+    start = lower.find(_BEFORE_DATE) + len(_BEFORE_DATE)
+    stop = start + len(_STAND_IN)
+    if start < len(_BEFORE_DATE) or lower.count("xpires") != 1 or tail[stop : stop + 1] not in {"", ";"}:
         return tail, None
-    match = _DATE_IN_TAIL.search(tail)
-    end = _date_of(match) if match else None
-    if match is None or end is None:
-        return tail, None
-    start = tail.index("=", match.start()) + 1
-    return f"{tail[:start]}{_STAND_IN}{tail[match.end() :]}", end
+    before = tail[: start - len(_BEFORE_DATE)].rstrip(" ")
+    end = _clear_date(tail[start:stop]) if not before or before.endswith(";") else None
+    return (tail, None) if end is None else (f"{tail[:start]}{_STAND_IN}{tail[stop:]}", end)
+
+
+def value_of(head: str) -> str:
+    """The value in what stands before the first `;` of a line."""
+    name, equals, value = head.partition("=")
+    return (value if equals else name).strip(_BLANKS)
 
 
 def read_set_cookie(line: str) -> SetCookie:
     """Read one `Set-Cookie` value; never raises."""
     head, _, tail = line.partition(";")
-    name, equals, value = head.partition("=")
-    if not equals:
-        name, value = "", name
-    name, value = name.strip(_BLANKS), value.strip(_BLANKS)
+    name, equals, _ = head.partition("=")
+    name, value = name.strip(_BLANKS) if equals else "", value_of(head)
     # What an app says after the value is nearly always the same; the value is not.
     attributes = _remembered(tail) if len(tail) <= 256 else read_attributes(tail)
     flaw = Flaw.MALFORMED if is_unsafe(line) else flaw_of(name, attributes)
@@ -317,9 +315,11 @@ class _Reader:
         self.latest = self.latest._replace(age=int(value) if _CHROMIUM_AGE.fullmatch(value) else None)
 
     def _read_date(self, piece: str, value: str, *, counts: bool) -> None:
-        match = _CLEAR_DATE.fullmatch(piece)
         end = cookie_date(value)
-        self.clear &= match is not None and end is not None
+        text = piece.strip(" ")
+        starts = text[: len(_BEFORE_DATE)].lower() == _BEFORE_DATE
+        match = _CLEAR_DATE.fullmatch(text, len(_BEFORE_DATE))
+        self.clear &= starts and match is not None and end is not None
         if end:
             self.dates.append(end)
         if not counts:
@@ -411,48 +411,35 @@ def cookie_date(text: str) -> datetime | None:
 
 def imf_fixdate(moment: datetime) -> str:
     """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
-    return _imf_second((moment - _START) // _SECOND)
+    day, second = divmod(floor(moment.timestamp()), 86_400)
+    return f"{_day_text(day)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 
 
-# All cookies that end with one choice end at one moment, so the same dates are written again and again.
+_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440))
+_SECONDS = tuple(f"{second:02} GMT" for second in range(60))
+
+
+# All that ends on a day has the same beginning.
+@lru_cache(64)
+def _day_text(number: int) -> str:
+    day = _START + timedelta(days=number)
+    month = _MONTHS[day.month - 1].title()
+    return f"{_DAYS[day.weekday()]}, {day.day:02} {month} {day.year:04} "
+
+
+# The lines of one answer, and the answers of one second, often say the same date.
 @lru_cache(256)
-def _imf_second(count: int) -> str:
-    moment = _START + count * _SECOND
-    month = _MONTHS[moment.month - 1].title()
-    return f"{_DAYS[moment.weekday()]}, {moment.day:02} {month} {moment.year:04} {moment.time()} GMT"
-
-
-def _date_of(match: re.Match[str]) -> datetime | None:
-    """The date that `_CLEAR_DATE` found, None if there is no such day or it is before 1601."""
-    day, _, month, year, hour, minute, second = match.groups()
-    number = _MONTHS.index(month.lower()) + 1
+def _clear_date(text: str) -> datetime | None:
+    """A date in the spelling of fixed length that all browsers read alike, None for any other text."""
+    if len(text) != len(EPOCH) or not _CLEAR_DATE.fullmatch(text):
+        return None
+    month = _MONTHS.index(text[8:11].lower()) + 1
+    hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
     try:
-        end = datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        end = datetime(int(text[12:16]), month, int(text[5:7]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     return end if end.year >= _FIRST_YEAR else None
-
-
-class CookiePair(NamedTuple):
-    """One pair of a request's `Cookie` field: its name, value, and the piece of text that it stands in."""
-
-    name: str
-    value: str
-    piece: str
-
-
-def read_cookies(field: str) -> list[CookiePair]:
-    """Read a `Cookie` value: pairs between `;`, each split at its first `=` (RFC 6265bis, section 5.8.3).
-
-    `MOST_PAIRS` of them at most. Nothing is unquoted or decoded, and names lose SP and HTAB alone, as in
-    browsers: what else stands beside a name is a part of it. A pair without `=` is a nameless cookie; its
-    name is its text, since that is how the app will see a nameless cookie that impersonates a named one.
-    """
-    pairs = []
-    for piece in field.split(";", MOST_PAIRS)[:MOST_PAIRS]:
-        name, _, value = piece.partition("=")
-        pairs.append(CookiePair(name.strip(_BLANKS), value.strip(_BLANKS), piece))
-    return pairs
 
 
 # A name that is a token and a value of what every parser takes as one text: all see this one cookie.

@@ -6,16 +6,28 @@ depends on the seconds that are left, is looked at every time.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
 from .periods import Period
 from .registry import CookieRule, Purpose
-from .set_cookie import LONGEST_PAIR, Attributes, Flaw, Life, SetCookie, deletion, is_unsafe, read_attributes
+from .header_fields import Field, as_text
+from .set_cookie import (
+    LONGEST_PAIR,
+    Attributes,
+    Flaw,
+    Life,
+    cookie_date,
+    deletion,
+    lasting,
+    is_unsafe,
+    read_attributes,
+    value_of,
+)
 from .visitor import VisitorView
 
 
@@ -103,14 +115,29 @@ class Decision:
 
 
 class ResponseContext(NamedTuple):
-    """Under what a response is judged: the visitor, the time, and a fact about the answer."""
+    """Under what a response is judged: the visitor, the time, and its header fields."""
 
     view: VisitorView
     now: datetime
-    sent: tuple[datetime | None, ...] = ()
-    """What the response states as its `Date`, from which some browsers count `Expires`; None: unreadable."""
+    fields: Sequence[Field] = ()
+
+    @property
+    def sent(self) -> tuple[datetime | None, ...]:
+        """What the response states as its `Date`, from which some browsers count `Expires`; None: unreadable.
+
+        There may be several. Only lines with a date ask for it.
+        """
+        return tuple(
+            cookie_date(as_text(field[1]))
+            for field in self.fields
+            if len(field[0]) == 4 and as_text(field[0]).lower() == "date"
+        )
 
 
+# The constructor of a named tuple is a Python function; this is the one that it calls.
+_new: Any = tuple.__new__
+# In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
+_CONSENT_END = Reason.CONSENT_END
 _STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _FLAWS_BEFORE_SIZE = frozenset({Flaw.MALFORMED, Flaw.NAMELESS})
@@ -206,66 +233,90 @@ class Verdict:
             return ("" if plain else deletion(self.name, attributes)), Reason.DELETION
         if self.refusal is not None:
             return None, self.refusal
-        if self.verifies or attributes.repeated or not life.clear or life.longest is not None:
+        if self.verifies or attributes.repeated or not (life.clear and self.limits.never_cut(life.longest)):
             return None
         raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
         return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
 
-    def judge(self, cookie: SetCookie, context: ResponseContext) -> Outcome:
-        """What becomes of one line, and why."""
-        if is_unsafe(cookie.line):
-            return None, Reason.MALFORMED
-        if len(cookie.name) + len(cookie.value) > LONGEST_PAIR and self.flaw not in _FLAWS_BEFORE_SIZE:
-            return None, Reason.TOO_LARGE
-        if self.fixed is not None:
-            after, reason = self.fixed
-            return (cookie.line if after == "" else after), reason
-        return self._judge_now(cookie, context)
+    def judge(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
+        """What becomes of one line, and why.
 
-    def _judge_now(self, cookie: SetCookie, context: ResponseContext) -> Outcome:
-        life = cookie.attributes.timeless or cookie.attributes.life(context.now, context.sent)
-        limit = self.limits.at(context)
-        if life.intended is not None and life.intended <= 0:
-            return self._deleted(cookie, life, limit)
+        `head` is its name and value as they stand in it, `end` its date where that was cut from the attributes.
+        """
+        # Nearly every line is printable ASCII, which the built-in checks see at a tenth of the cost.
+        if len(head) > LONGEST_PAIR or not (line.isascii() and line.isprintable()):
+            flaw = self._flaw_of_value(line, head)
+            if flaw is not None:
+                return None, flaw
+        fixed = self.fixed
+        if fixed is not None:
+            return fixed if fixed[0] != "" else (line, fixed[1])
+        life = self.attributes.timeless
+        if life is None:
+            life = self.attributes.life(context.now, context.sent, end)
+        return self._judge_now(line, head, life, context)
+
+    def _flaw_of_value(self, line: str, head: str) -> Reason | None:
+        """What the value makes of a line that browsers would else store."""
+        if is_unsafe(line):
+            return Reason.MALFORMED
+        too_large = len(self.name) + len(value_of(head)) > LONGEST_PAIR
+        return Reason.TOO_LARGE if too_large and self.flaw not in _FLAWS_BEFORE_SIZE else None
+
+    def _judge_now(self, line: str, head: str, life: Life, context: ResponseContext) -> Outcome:
+        limit = self.limits.at(context.view, context.now)
+        intended, _, clear, _ = life
+        if intended is not None and intended <= 0:
+            return self._deleted(line, head, life, limit)
         if self.refusal is not None:
             return None, self.refusal
-        if self.verifies is not None and not self.verifies(cookie.value):
+        if self.verifies is not None and not self.verifies(value_of(head)):
             return None, Reason.FORGED
-        return self._limited(cookie, life, limit, context.now)
+        seconds, reason = limit
+        if clear and intended is not None and seconds is not None and intended > seconds:
+            return self._rewritten(head, seconds, context.now), reason
+        return self._within_limit(line, head, life, limit, context.now)
 
-    def _deleted(self, cookie: SetCookie, life: Life, limit: "Limit") -> Outcome:
+    def _deleted(self, line: str, head: str, life: Life, limit: "Limit") -> Outcome:
         allowed = self.refusal is None
         if allowed and self.verifies is None and life.split and _is_within(life, limit):
             # To write it anew would take from some browsers what they keep, or let others keep it longer.
-            return self._kept(cookie, Reason.DELETION)
-        return (cookie.line if allowed and life.clear else cookie.deletion()), Reason.DELETION
+            return self._kept(line, head, Reason.DELETION)
+        return (line if allowed and life.clear else deletion(self.name, self.attributes)), Reason.DELETION
 
-    def _limited(self, cookie: SetCookie, life: Life, limit: "Limit", now: datetime) -> Outcome:
-        """An allowed line within its limit, with the attributes that the registry demands."""
-        seconds = limit.seconds
+    def _within_limit(self, line: str, head: str, life: Life, limit: "Limit", now: datetime) -> Outcome:
+        """An allowed line whose lifetime is within the limit, or has to be made plain."""
+        seconds, intended = limit.seconds, life.intended
         if life.clear and (life.longest is None or (seconds is not None and life.longest <= seconds)):
-            if not cookie.attributes.repeated:
-                return self._kept(cookie, self.kept_for)
-            return self._rewritten(cookie, life.intended, now), Reason.REPEATED
-        if seconds is None or life.intended is None:
-            return self._rewritten(
-                cookie, None, now
-            ), limit.reason if seconds is None else Reason.AMBIGUOUS_LIFETIME
-        if life.intended <= seconds:
-            return self._rewritten(cookie, life.intended, now), Reason.AMBIGUOUS_LIFETIME
-        return self._rewritten(cookie, seconds, now), limit.reason
+            if not self.attributes.repeated:
+                return self._kept(line, head, self.kept_for)
+            return self._rewritten(head, intended, now), Reason.REPEATED
+        if seconds is None:
+            return self._rewritten(head, None, now), limit.reason
+        if intended is None or intended <= seconds:
+            return self._rewritten(head, intended, now), Reason.AMBIGUOUS_LIFETIME
+        return self._rewritten(head, seconds, now), limit.reason
 
-    def _kept(self, cookie: SetCookie, reason: Reason) -> Outcome:
+    def _kept(self, line: str, head: str, reason: Reason) -> Outcome:
         if self.demands is None:
-            return cookie.line, reason
-        after = cookie.head + self.demands.raise_(cookie.line[len(cookie.head) :], cookie.attributes)
-        return (cookie.line, reason) if after == cookie.line else (after, Reason.RAISED)
+            return line, reason
+        after = head + self.demands.raise_(line[len(head) :], self.attributes)
+        return (line, reason) if after == line else (after, Reason.RAISED)
 
-    def _rewritten(self, cookie: SetCookie, seconds: float | None, now: datetime) -> str:
-        rest = cookie.attributes.rest
+    def _rewritten(self, head: str, seconds: float | None, now: datetime) -> str:
+        """The line with one lifetime that all browsers read alike, or none.
+
+        Under a second there is none to give: that is a deletion, which every browser would make of it.
+        """
+        rest = self.attributes.rest
         if self.demands is not None:
-            rest = self.demands.raise_(rest, cookie.attributes)
-        return cookie.session(rest) if seconds is None else cookie.lasting(int(seconds), now, rest)
+            rest = self.demands.raise_(rest, self.attributes)
+        if seconds is None:
+            return head + rest
+        whole = int(seconds)
+        if whole <= 0:
+            return deletion(self.name, self.attributes)
+        return lasting(head + rest, whole, now)
 
 
 class Limit(NamedTuple):
@@ -307,17 +358,26 @@ class Limits:
             compiled=compiled,
         )
 
-    def at(self, context: ResponseContext) -> Limit:
-        """The limit for one visitor at one context."""
-        limit, view = self.of_the_day, context.view
+    def never_cut(self, longest: float | None) -> bool:
+        """Whether a cookie that asks to be kept so long, None for a session, is within its limit all day."""
+        if longest is None:
+            return True
+        seconds = self.of_the_day.seconds
+        depends = self.by_choice or self.by_measurement
+        return seconds is not None and longest <= seconds and not depends
+
+    def at(self, view: VisitorView, now: datetime) -> Limit:
+        """The limit for one visitor at one moment."""
+        limit = self.of_the_day
         if limit.seconds is None:
             return limit
         if self.by_choice and view.ends is not None:
-            left = (view.ends - context.now).total_seconds()
-            return limit if limit.seconds < left else min(limit, Limit(left, Reason.CONSENT_END))
+            left = (view.ends - now).total_seconds()
+            return _new(Limit, (left, _CONSENT_END)) if left < limit.seconds else limit
         if self.by_measurement and view.measured_since is not None:
             end = self.compiled.measuring_ends(view.measured_since)
-            return min(limit, Limit((end - context.now).total_seconds(), Reason.MEASURING_END))
+            left = (end - now).total_seconds()
+            return Limit(left, Reason.MEASURING_END) if left < limit.seconds else limit
         return limit
 
 

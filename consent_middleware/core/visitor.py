@@ -1,10 +1,10 @@
 """One visitor at one moment: what the choices on a request are worth together, and how long that holds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .compiled import NOTHING, CompiledRegistry
+from .compiled import CompiledRegistry
 from .consent import NO_SIGNALS, SKEW, Consent, Signals, most_restrictive
 from .permissions import Grounds, Permissions
 from .registry import LawModel
@@ -41,8 +41,18 @@ class VisitorView:
 
     @property
     def standing(self) -> Consent | None:
-        """What something can be added to: of a choice that has ended, or is in doubt, its refusals alone."""
-        return self.live_consent or (self.consent.refusals if self.consent else None)
+        """What something can be added to: of a choice that has ended, or is in doubt, its refusals alone.
+
+        What a doubt closes stays refused: where nobody was asked, the law model would open it again.
+        """
+        if self.live_consent:
+            return self.live_consent
+        left = self.consent.refusals if self.consent else None
+        if not self.doubtful or (left and left.asked):
+            return left
+        compiled = self.permissions.compiled
+        left = left or Consent(decided_at=_ALWAYS, version=compiled.registry.version, asked=False)
+        return replace(left, refused_purposes=(*left.refused_purposes, *compiled.by_consent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,8 +110,9 @@ def _view_of_choice(
     live = around.now < ends and not doubtful
     by_default = around.model != "opt-in" and not doubtful and not choice.asked
     decided = live and choice.asked
-    # Who agreed with the signal present knew what it was; what the law model opens was agreed to by nobody.
-    refused = NOTHING if choice.gpc and not by_default else compiled.refused_by_signals(around.signals)
+    # Who agreed with a signal present knew what it was; what the law model opens was agreed to by nobody.
+    signals = around.signals if by_default else around.signals.without(choice.signals)
+    refused = compiled.refused_by_signals(signals)
     grounds = Grounds.of(choice, refused, live=live, by_default=by_default, decided=decided)
     due = not decided or around.now >= asks_from or any(compiled.uncovered(choice.version))
     changes = [ends, asks_from, *([compiled.measuring_ends(measured_since)] if measured_since else [])]
@@ -125,7 +136,6 @@ def _measured_since(compiled: CompiledRegistry, held: Sequence[Consent], now: da
     Its period is not prolonged by visits. After its end everything of it is deleted, and another period may
     begin, which knows nothing of the first.
     """
-    since = min((choice.measured_since for choice in held if choice.measured_since), default=None)
-    if since is None or since > now + SKEW or now >= compiled.measuring_ends(since):
-        return None
-    return since
+    noted = [choice.measured_since for choice in held if choice.measured_since]
+    since = min((one for one in noted if now < compiled.measuring_ends(one)), default=None)
+    return since if since is not None and since <= now + SKEW else None

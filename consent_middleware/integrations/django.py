@@ -6,7 +6,7 @@ which saves `{% load consent %}`. The application itself is wrapped as ever, in 
 
 The tags are `{% consent_banner %}`, first thing in the body, `{% consent_settings_link %}`,
 `{% consent_policy %}`, and for third parties `{% consent_mode %}` and `{% consent_tag %}`. The first three
-take `lang`.
+take `lang`. None of them raises: a mistake shows nothing, and is in the log.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from ..asgi import environ_of
 from ..errors import ConsentStateError
-from ..pages.embed import Embedded
+from ..pages.embed import Embedded, template_call
 
 register = Library()
 
@@ -74,4 +74,4 @@ _CALLS: dict[str, Callable[..., Markup]] = {
     "consent_tag": _tag,
 }
 for _name, _call in _CALLS.items():
-    register.simple_tag(_on_text(_call), takes_context=True, name=_name)
+    register.simple_tag(_on_text(template_call(_call)), takes_context=True, name=_name)

@@ -9,7 +9,7 @@ from werkzeug.utils import redirect
 
 from ..errors import RecordStoreError
 from ..exchange import Exchange
-from ..policy import GPC_PATH
+from ..engine import GPC_PATH
 from . import banner, choose, cookie_policy, openapi, preferences, questions, receipt, reports, static_files
 from .problems import problem
 from .visit import Visit, json_response, page_request
@@ -96,7 +96,7 @@ def _share(visit: Visit, response: Response) -> None:
 def _sealed_off(visit: Visit, response: Response) -> Response:
     """The answer with what keeps it out of caches, frames and the hands of other scripts."""
     if "Cache-Control" not in response.headers:
-        visit.exchange.was_read = True
+        visit.exchange.read()
         response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":

@@ -17,7 +17,7 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
     if layout not in LAYOUTS:
         raise ValueError(f"the layouts of the banner are {' and '.join(LAYOUTS)}, not {layout!r}")
     exchange = visit.exchange
-    exchange.was_read = True
+    exchange.read()
     view, optional = exchange.view, visit.declared.optional()
     notice = is_notice(visit)
     exempt = [] if notice else [id for id in exempt_purposes(visit) if view.permissions.allows(id)]

@@ -1,17 +1,50 @@
 """Ours in a site's own pages: what the template calls of the integrations are made of."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, ParamSpec
 
 from markupsafe import Markup
 
 from ..errors import ConsentStateError
 from ..exchange import exchange_of
-from ..request import RequestConsent
+from ..observe import Log, logger
+from ..request import RequestConsent, unknown_ids
 from . import banner, cookie_policy
 from .consent_mode import consent_mode
-from .tag import tag
+from .tag import TagError, tag
 from .visit import Visit, page_request
+
+Call = ParamSpec("Call")
+_MOST_TOLD = 64
+_told: set[str] = set()
+_log = Log(lambda: datetime.now(UTC))
+
+
+def template_call(make: Callable[Call, Markup]) -> Callable[Call, Markup]:
+    """A template call that never raises: a page of the site does without what we cannot make.
+
+    The log says why: once for a mistake that is in the site's own code.
+    """
+
+    @wraps(make)
+    def call(*args: Call.args, **kwargs: Call.kwargs) -> Markup:
+        try:
+            return make(*args, **kwargs)
+        except (ConsentStateError, TagError) as error:
+            _tell_once(f"{make.__name__.strip('_')}: {error}")
+        except Exception as error:  # noqa: BLE001 - promised: our failure is not the page's
+            _log.failure("a part of a page could not be made: it is left out", error)
+        return Markup()
+
+    return call
+
+
+def _tell_once(mistake: str) -> None:
+    if mistake not in _told and len(_told) < _MOST_TOLD:
+        _told.add(mistake)
+        logger.error("a template call is left out: %s", mistake)
 
 
 class Embedded:
@@ -48,6 +81,8 @@ class Embedded:
         return tag(vendor, src, kind, {**attributes, "nonce": nonce or None}, awake=self._allows(vendor))
 
     def _allows(self, vendor: str) -> bool:
-        if vendor not in self._exchange.policy.registry.vendors:
-            raise ConsentStateError(f"the registry has no vendor {vendor!r}")
+        vendors = self._exchange.policy.registry.vendors
+        if vendor not in vendors:
+            unknown_ids.tell("vendor", vendor, vendors)
+            return False
         return RequestConsent(self._exchange).allows_vendor(vendor)

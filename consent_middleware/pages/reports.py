@@ -10,9 +10,9 @@ from .visit import Visit
 
 def receive(visit: Visit) -> Response:
     """Take in reports. Anybody can send one, so nothing is believed but that somebody said so."""
-    policy = visit.exchange.policy
-    if policy.gate.mode != "report":
+    exchange = visit.exchange
+    if exchange.engine.gate.mode != "report":
         raise NotFound("No reports are taken here.")
     body = read_body(visit.request)
-    policy.inventory.note_reports(read_reports(body, visit.request.content_type or ""), visit.exchange.now)
+    exchange.policy.observations.note_reports(read_reports(body, visit.request.content_type or ""), exchange.now)
     return Response(status=204)

@@ -12,7 +12,7 @@ def state_of(exchange: Exchange, *, with_token: bool) -> dict[str, Any]:
     `gated` names the vendors whose hosts a page cannot reach without consent. `with_token` is for who keeps
     the choice itself, instead of a cookie.
     """
-    view, compiled, policy = exchange.view, exchange.compiled, exchange.policy
+    view, compiled, gate = exchange.view, exchange.compiled, exchange.engine.gate
     registry, permissions = compiled.registry, view.permissions
     made = view.consent if view.decided else None
     state: dict[str, Any] = {
@@ -25,8 +25,8 @@ def state_of(exchange: Exchange, *, with_token: bool) -> dict[str, Any]:
         "version": registry.version,
         "ask": view.ask,
         "model": exchange.model,
-        "gated": policy.gate.gated_vendors if policy.gate.mode == "enforce" else (),
+        "gated": gate.gated_vendors if gate.mode == "enforce" else (),
     }
     if with_token and view.consent:
-        state["token"] = policy.token(view.consent)
+        state["token"] = exchange.policy.token(view.consent)
     return state

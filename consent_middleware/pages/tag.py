@@ -10,15 +10,19 @@ _LOADING = ("src", "srcset")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
+class TagError(ValueError):
+    """An element that cannot be written. The message holds what the template says, nothing of a visitor."""
+
+
 def tag(vendor: str, src: str, kind: str, attributes: Mapping[str, object], *, awake: bool) -> Markup:
     """The element of a vendor: a `script`, `iframe` or `img`.
 
     Attributes are named as in HTML, or with `_` for `-`. Their values are text, escaped unless they are
-    markup already; True is an attribute without a value, False and None leave it out. ValueError for
+    markup already; True is an attribute without a value, False and None leave it out. TagError for
     another kind, for what is no name of an attribute, and for `srcdoc`, in which anything could load.
     """
     if kind not in _KINDS:
-        raise ValueError(f"a tag is one of {', '.join(_KINDS)}, not {kind!r}")
+        raise TagError(f"a tag is one of {', '.join(_KINDS)}, not {kind!r}")
     given = {"src": src, **{_name(name): value for name, value in attributes.items()}}
     if not awake:
         given = {"data-consent-vendor": vendor, **_asleep(kind, given)}
@@ -30,7 +34,7 @@ def tag(vendor: str, src: str, kind: str, attributes: Mapping[str, object], *, a
 def _name(given: str) -> str:
     name = given.lower().replace("_", "-")
     if name == "srcdoc" or not _NAME.fullmatch(name):
-        raise ValueError(f"a tag cannot have the attribute {given!r}")
+        raise TagError(f"a tag cannot have the attribute {given!r}")
     return name
 
 

@@ -132,9 +132,10 @@ class Visit:
     def honoured_signal(self) -> str:
         """The signal on the request that refuses something here and now; "" without one."""
         exchange, made = self.exchange, self.exchange.view.consent
-        if (made and made.gpc) or not exchange.compiled.refused_by_signals(exchange.signals):
+        signals = exchange.signals.without(made.signals) if made else exchange.signals
+        if not exchange.compiled.refused_by_signals(signals):
             return ""
-        return "gpc" if exchange.signals.gpc and exchange.policy.registry.consent.gpc == "refuse" else "dnt"
+        return "gpc" if signals.gpc and exchange.policy.registry.consent.gpc == "refuse" else "dnt"
 
     def offer(self, layout: str) -> str:
         """The statement that the registry is shown in this language and layout."""

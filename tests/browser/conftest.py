@@ -4,25 +4,17 @@ import os
 import shutil
 import subprocess
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from chromium import NoChromium, launched
 
 from consent_middleware import ConsentPolicy, Registry
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CONSENT_TEST_CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CSP = "default-src 'none'; script-src 'self' 'nonce-n0nce'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; require-trusted-types-for 'script'"
 
 REGISTRY = """
@@ -276,13 +268,12 @@ def serve_app():
 # Not for the session: while Playwright runs, so does its event loop, and asyncio.run() is refused.
 @pytest.fixture(scope="module")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        missing(f"there is no browser at {CHROMIUM}: set CONSENT_TEST_CHROMIUM")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(launched())
+        except NoChromium as reason:
+            missing(str(reason))
         yield browser
-        browser.close()
 
 
 class Visitor:

@@ -5,31 +5,15 @@ essential twin at the very same place. The visitor, who had agreed, withdraws an
 where the cookie is of the whole site, three where its directory and domain have to be guessed.
 """
 
-import os
 import subprocess
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
 from consent_middleware import Consent, ConsentPolicy, Registry, get_consent
 from consent_middleware.wsgi import ConsentMiddleware
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP *.test 127.0.0.1",
-]
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists() and "CI" not in os.environ, reason="needs Chromium")
 
 REGISTRY = """
 [site]
@@ -172,16 +156,6 @@ def port(policy, tmp_path_factory):
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Visitor:

@@ -1,11 +1,9 @@
 """A real browser before six third parties on loopback: who was reached is read from their own logs."""
 
-import os
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +13,6 @@ from consent_middleware.core.permissions import Grounds, permissions_on
 from consent_middleware.core.registry import Gating, LocalizedText, Purpose, Registry, Vendor
 from consent_middleware.core.reports import read_reports
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists() and "CI" not in os.environ, reason="needs Chromium")
 NAMES = ("tags", "pixels", "ads", "buttons", "fonts", "chat")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PATIENCE = 20
@@ -256,16 +242,6 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def servers():
     """The logs and ports of all servers, and a list whose last entry is the scene that is played."""
     scenes = []
@@ -287,8 +263,8 @@ def scene(servers):
 
 
 @pytest.fixture
-def page(browser):
-    context = browser.new_context()
+def page(chromium):
+    context = chromium.new_context()
     yield context.new_page()
     context.close()
 

@@ -29,9 +29,10 @@ choices = st.builds(
     refused_cookies=st.lists(st.sampled_from(["_ga", "_ga_*", "stats", "nothing"])),
     id=st.just("x"),
     gpc=st.booleans(),
+    dnt=st.booleans(),
     asked=st.booleans(),
 )
-signals = st.sampled_from([NO_SIGNALS, GPC, DNT])
+signals = st.sampled_from([NO_SIGNALS, GPC, DNT, Signals(gpc=True, dnt=True)])
 models = st.sampled_from(MODELS)
 
 
@@ -298,6 +299,43 @@ def test_a_choice_made_with_the_signal_overrules_it(policy):
     """Who agreed with the signal present knew what it was."""
     choice = Consent(decided_at=NOW, version=2, purposes=["advertising"], gpc=True)
     assert view(policy, choice, signals=GPC).permissions.allows("advertising")
+
+
+def test_a_choice_made_with_one_signal_overrules_no_other(make_policy, registry_text):
+    """Who agreed with one signal present said nothing in the presence of the other."""
+    policy = make_policy(registry_text + '\n[consent]\ndnt = "refuse"\n')
+    for made_with, present in ((GPC, DNT), (DNT, GPC)):
+        choice = Consent(decided_at=NOW, version=2, purposes=["advertising"], **made_with._asdict())
+        assert not view(policy, choice, signals=present).permissions.allows("advertising")
+        assert view(policy, choice, signals=made_with).permissions.allows("advertising")
+
+
+def test_of_two_choices_both_must_overrule_a_signal():
+    """The most restrictive reading of two choices overrules what both do."""
+    one = Consent(decided_at=NOW, version=2, gpc=True, dnt=True)
+    for other, expected in (({"gpc": True}, GPC), ({"dnt": True}, DNT), ({}, NO_SIGNALS)):
+        both = most_restrictive([one, Consent(decided_at=NOW, version=2, **other)])
+        assert both.signals == expected
+
+
+def test_a_vendor_that_came_later_for_its_cookies(make_policy, registry_text):
+    """A vendor whose own purposes need no consent counts as added later for those of its cookies that do."""
+    later = """
+[vendors.mixed]
+name = "Mixed"
+purposes = ["essential"]
+since = 2
+[[cookies]]
+name = "mixed"
+purpose = "analytics"
+vendor = "mixed"
+"""
+    policy = make_policy(registry_text + later)
+    for version, expected in ((1, False), (2, True)):
+        choice = Consent(decided_at=NOW, version=version, purposes=["analytics"])
+        permissions = view(policy, choice).permissions
+        assert permissions.allows_rule(policy.registry.classify("mixed")) is expected
+        assert permissions.allows_vendor("mixed")
 
 
 def test_naive_times_are_refused():

@@ -34,6 +34,8 @@ consents = st.builds(
     id=st.text(max_size=30) | st.none(),
     measured_since=moments | st.none(),
     gpc=st.booleans(),
+    dnt=st.booleans(),
+    asked=st.booleans(),
 )
 
 
@@ -42,6 +44,15 @@ def test_round_trip(consent):
     """A choice comes back as it was, to the microsecond; one that granted nothing loses its id."""
     expected = consent if consent.grants else Consent(**{**_fields(consent), "id": None})
     assert SIGNER.verify(SIGNER.sign(consent)) == expected
+
+
+def test_tokens_from_before_dnt():
+    """A token that says nothing of DNT was made without it, and a choice made without it says nothing of it."""
+    old = Signer(KEYS, SALT).seal(b'{"t":1763899200000000,"v":2,"p":["analytics"],"id":"x","g":true}')
+    read = SIGNER.verify(old)
+    assert (read.gpc, read.dnt, read.asked) == (True, False, True)
+    assert SIGNER.sign(read) == old
+    assert SIGNER.verify(SIGNER.sign(Consent(decided_at=NOW, version=1, dnt=True))).dnt
 
 
 def _fields(consent):

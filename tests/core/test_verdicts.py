@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from consent_middleware import Consent
 from consent_middleware.core.filtering import Filter
 from consent_middleware.core.permissions import permissions_on
+from consent_middleware.core.set_cookie import imf_fixdate
 from consent_middleware.core.verdict import ResponseContext
 from consent_middleware.core.visitor import Circumstances, view_visitor
 
@@ -60,15 +61,21 @@ choices = st.none() | st.builds(
 moments = st.sampled_from(
     [timedelta(0), timedelta(seconds=1), timedelta(seconds=3), timedelta(days=2), timedelta(days=-1)]
 )
-dates = st.sampled_from([(), (), (NOW,), (NOW + timedelta(days=9),), (None,)])
+dates = st.sampled_from([
+    [],
+    [],
+    [("Date", imf_fixdate(NOW))],
+    [("date", imf_fixdate(NOW + timedelta(days=9)))],
+    [("Date", "today")],
+])
 
 
 @given(
     st.lists(st.tuples(lines, choices, moments, dates, st.sampled_from(["opt-in", "opt-out"])), max_size=12)
 )
-@example([("session=1; max-age=63072000", None, timedelta(seconds=s), (), "opt-in") for s in (0, 3)])
-@example([("_ga=1; Expires=" + end, None, timedelta(0), (), "opt-out") for end in (LATE, PAST, LATER)])
-@example([("_ga" + value, None, timedelta(0), (), "opt-out") for value in ("=1", "", "=\x07", "=2")])
+@example([("session=1; max-age=63072000", None, timedelta(seconds=s), [], "opt-in") for s in (0, 3)])
+@example([("_ga=1; Expires=" + end, None, timedelta(0), [], "opt-out") for end in (LATE, PAST, LATER)])
+@example([("_ga" + value, None, timedelta(0), [], "opt-out") for value in ("=1", "", "=\x07", "=2")])
 def test_remembered_verdicts_change_nothing(policy, asked):
     """Whatever came before, on whichever day and for whom: a line is judged as by one who remembers nothing."""
     permissions = {}
@@ -77,13 +84,13 @@ def test_remembered_verdicts_change_nothing(policy, asked):
         return permissions.setdefault(grounds, permissions_on(policy.compiled, grounds))
 
     one = Filter(policy.compiled, OWN, lambda value: value == "good")
-    for line, choice, later, sent, model in asked:
+    for line, choice, later, fields, model in asked:
         around = Circumstances(now=NOW + later, model=model)
         chosen = [choice] if choice else []
         remembering = ResponseContext(
-            view_visitor(policy.compiled, chosen, around, shared), NOW + later, sent
+            view_visitor(policy.compiled, chosen, around, shared), NOW + later, fields
         )
         view = view_visitor(policy.compiled, chosen, around, partial(permissions_on, policy.compiled))
         anew = Filter(policy.compiled, OWN, lambda value: value == "good")
-        fresh = ResponseContext(view, NOW + later, sent)
+        fresh = ResponseContext(view, NOW + later, fields)
         assert one.judge(line, remembering).decision == anew.judge(line, fresh).decision

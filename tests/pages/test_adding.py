@@ -17,7 +17,7 @@ class Site:
 
     def __init__(self, exchanges, policy):
         self.exchanges, self.policy, self.recorded = exchanges, policy, []
-        policy.record = self.recorded.append
+        policy.recorder.record = self.recorded.append
 
     def post(self, said, *fields, form=False, fetched=(SAME,), **options):
         body = urlencode(said, doseq=True) if form else json.dumps(said)
@@ -258,6 +258,26 @@ def test_the_offer_is_what_an_answer_rests_on(site):
     [event] = site.recorded
     assert (event.layout, event.language, event.snapshot) == ("api", "en", site.policy.snapshot.hash)
     assert "offer" not in json.loads(site.get("/consent/state").body)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[purposes.social]", "[purposes.social]\nsince = 3"),
+        ('name = "Example Ads"', 'name = "Example Ads"\nsince = 3'),
+        ('name = "Example Ads"', 'name = "Example Ads"\npurposes = ["advertising", "social"]'),
+        ('name = "share"\npurpose = "social"', 'name = "share"\npurpose = "advertising"'),
+    ],
+)
+def test_an_offer_from_before_the_questions_changed(site, make_policy, registry_text, before, after):
+    """A yes to what was shown then is none to what the same ids mean now, and names nothing of today."""
+    text = offer(site)
+    changed = registry_text.replace("version = 2", "version = 3", 1).replace(before, after, 1)
+    site.policy = make_policy(changed + CORS)
+    site.policy.record = site.recorded.append
+    answer = site.post({"choice": "accept-all", "offer": text})
+    assert (answer.status, site.made(answer), site.recorded) == (409, None, [])
+    assert site.post({"choice": "accept-all", "offer": offer(site)}).status == 200
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import html
 import re
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
@@ -38,15 +39,24 @@ def plain(page: bytes) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.decode())).split())
 
 
+APPEARANCE = Appearance.of()
+
+
 def say(key, language):
-    speak = Appearance.of().speak(language)
+    speak = APPEARANCE.speak(language)
     return " ".join(speak.text(key, site="Example", settings=speak.texts["actions.settings"]).split())
 
 
+@pytest.fixture(scope="module")
+def policies(make_policy):
+    """One policy for each registry: a page is asked for in eight languages, and its template is read once."""
+    return cache(lambda declared: make_policy(SITE + declared))
+
+
 @pytest.fixture
-def told(exchanges, make_policy):
+def told(exchanges, policies):
     def tell(declared, path, language="en", **request):
-        policy = make_policy(SITE + declared)
+        policy = policies(declared)
         answer = exchanges.run(path=f"/consent/{path}?lang={language}", policy=policy, **request)
         assert answer.status == 200
         return plain(answer.body)

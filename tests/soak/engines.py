@@ -10,7 +10,6 @@ import ctypes
 import ctypes.util
 import http.cookiejar
 import json
-import os
 import shutil
 import ssl
 import subprocess
@@ -26,6 +25,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import chromium
 from grammar import HOST
 
 CACHE = Path(__file__).parents[2] / ".make" / "soak"
@@ -84,7 +84,7 @@ class CookieJar(Engine):
     def one(self, line: str) -> list[Stored]:
         jar, headers = http.cookiejar.CookieJar(), Message()
         # Message.__setitem__ refuses line breaks; the parser of a real answer would not have made any.
-        headers._headers.append(("Set-Cookie", line))  # type: ignore[attr-defined]
+        headers._headers.append(("Set-Cookie", line))  # type: ignore[attr-defined]  # noqa: SLF001
         jar.extract_cookies(_Answer(headers), urllib.request.Request(f"https://{HOST}/"))  # type: ignore[arg-type]
         return [Stored(c.name, c.value or "", c.expires) for c in jar]
 
@@ -330,19 +330,11 @@ class Chromium(Engine):
     }"""
 
     def start(self) -> None:
-        program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         try:
-            from playwright.sync_api import sync_playwright
-        except ImportError as error:
-            raise Unavailable("Playwright") from error
-        playwright = self.resources.enter_context(sync_playwright())
-        if program is None and not Path(playwright.chromium.executable_path).exists():
-            raise Unavailable("Chromium")
+            browser = self.resources.enter_context(chromium.launched())
+        except chromium.NoChromium as error:
+            raise Unavailable(str(error)) from error
         self.server = self.resources.enter_context(serve(tls=False))
-        flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-        resolver = "--host-resolver-rules=MAP *.localhost 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=program, args=[*flags.split(), resolver])
-        self.resources.callback(browser.close)
         self.batch = 0
         self.page = browser.new_page()
         self.page.goto(f"http://{HOST}:{self.server.port}/page")

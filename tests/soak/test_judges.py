@@ -19,7 +19,7 @@ from run import from_hypothesis
 from verdict import Court, Outcome, Product, Visitor, misdeed, months_after, rule_of, visitors
 
 SEED = 2026
-LINES = 2000
+LINES = 1200
 
 
 def must_be_there(engine: type[Engine]) -> bool:
@@ -28,7 +28,7 @@ def must_be_there(engine: type[Engine]) -> bool:
     )
 
 
-@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name)
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
 def engine(request) -> Iterator[Engine]:
     with ExitStack() as stack:
         try:
@@ -101,7 +101,7 @@ def test_doors_agree_and_a_kept_line_is_identical(product):
     now = datetime.now(UTC)
     grammar = Grammar(SEED + 1, now)
     court = Court([product.by_wsgi, product.by_asgi], [])
-    violations = court.judge([grammar.line() for _ in range(1000)], now)
+    violations = court.judge([grammar.line() for _ in range(LINES // 2)], now)
     assert not violations, "\n".join(map(str, violations[:10]))
 
 
@@ -109,7 +109,7 @@ def test_lines_of_known_frameworks_fare_as_the_registry_says(product):
     """What well-known frameworks write is kept, shortened or dropped as is plain from the registry."""
     now = datetime.now(UTC)
     grammar = Grammar(SEED + 2, now)
-    violations = [*Court([product.by_wsgi], []).lost([grammar.well_formed() for _ in range(1000)], now)]
+    violations = [*Court([product.by_wsgi], []).lost([grammar.well_formed() for _ in range(LINES // 2)], now)]
     assert not violations, "\n".join(map(str, violations[:10]))
 
 

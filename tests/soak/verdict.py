@@ -164,7 +164,7 @@ class Product:
         """Whether the middleware set its own cookie: it holds since when a visitor is measured."""
         name, _, rest = value.partition("=")
         token = rest.partition(";")[0]
-        return name == self.policy.cookie_name(secure=True) and self.policy.verifies(token)
+        return name == "__Host-consent" and self.policy.read_consent(token, self.now) is not None
 
     def _wsgi_app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/html"), ("Set-Cookie", self.line)])
