@@ -54,6 +54,11 @@ def test_report_mode_adds_one_header(exchanges, make_policy, registry_text):
     assert answer.get("link")
 
 
+def test_a_redirect_to_nowhere_is_a_page(exchanges, gated):
+    """Browsers show the page of a redirect whose Location is empty: it has a policy."""
+    assert policies(exchanges.run([("Location", "")], status=302, policy=gated))
+
+
 def test_device_hints_are_hidden_from_the_app(exchanges, gated):
     """Without consent for device data the app does not see what the browser tells of the device."""
     seen = []

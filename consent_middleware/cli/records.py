@@ -24,6 +24,7 @@ from ..records.seals import Seal
 from ..records.store import RecordStore, open_store
 from ..records.transfer import consent_rates, export_csv, export_lines, import_records
 from ..registry_file import read_registry
+from .private_file import writing_privately
 
 _T = TypeVar("_T")
 
@@ -99,9 +100,10 @@ def command() -> None:
 def show(id: str, url: str, *, as_json: bool, as_receipt: bool) -> None:
     """All records connected with a record ID or consent ID, oldest first."""
     with _opened(url) as store:
-        found = store.history(id)
+        # An argument may hold octets that are no text, which no database takes.
+        found = store.history(id) if id.isprintable() else ()
         if not found:
-            raise click.ClickException(f"no record has the id {id}")
+            raise click.ClickException(f"no record has the id {id!a}")
         if as_receipt:
             click.echo(_receipt(store, found[-1]))
         for record in () if as_receipt else found:
@@ -142,14 +144,34 @@ def _described(record: Record, store: RecordStore) -> str:
 @_url
 @_span
 @click.option("--format", "kind", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
-@click.option("-o", "--output", type=click.File("w", encoding="utf-8", lazy=False), default="-")
-def export(url: str, since: datetime | None, until: datetime | None, kind: str, output: IO[str]) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, made with mode 0600; one that others may open is refused.  [default: standard output]",
+)
+def export(url: str, since: datetime | None, until: datetime | None, kind: str, output: Path | None) -> None:
     """Write records as JSON lines or CSV, streaming; JSON has the registry snapshots too."""
-    with _opened(url) as store, _progress("Exporting", store.count(since, until)) as advance:
-        if kind == "csv":
-            export_csv(_counted(store.records(since, until), advance), output)
-        else:
-            output.writelines(f"{line}\n" for line in _counted(export_lines(store, since, until), advance))
+    with _opened(url) as store:
+        count = store.count(since, until)
+        with _written(output) as file, _progress("Exporting", count) as advance:
+            if kind == "csv":
+                export_csv(_counted(store.records(since, until), advance), file)
+            else:
+                file.writelines(f"{line}\n" for line in _counted(export_lines(store, since, until), advance))
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[IO[str]]:
+    if path is None or str(path) == "-":
+        with click.open_file("-", "w", encoding="utf-8") as output:
+            yield output
+        return
+    try:
+        with writing_privately(path) as file:
+            yield file
+    except OSError as error:
+        raise _CannotRun(f"{path}: {error.strerror or error}") from error
 
 
 def _counted(items: Iterator[_T], advance: Callable[[int], object]) -> Iterator[_T]:
@@ -219,10 +241,10 @@ def verify(url: str, kept: Path | None, *, as_json: bool) -> None:
 
 
 def _kept(path: Path | None) -> list[Seal]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path else []
         return [Seal.from_json_line(line) for line in lines if line.strip()]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise _CannotRun(f"{path}: {error}") from error
 
 

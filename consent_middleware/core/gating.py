@@ -8,8 +8,11 @@ declare the same, each must be allowed; and since a policy cannot subtract, an a
 closed while a host below it is refused. `allow` and the site's own hosts are open whatever the vendors say.
 
 With `mode = "report"` a page gets the same policy in its reporting form and nothing else changes, also where
-no vendor has a host yet: it is how the hosts are found. `enforce` gates nothing until one has, for then no
-choice of a visitor could open anything.
+no vendor has a host yet: it is how the hosts are found. The policy is everybody's then, and caches may keep
+the page; once a vendor has a host, it tells what a visitor allows. `enforce` gates nothing until one has, for
+then no choice of a visitor could open anything.
+
+What a browser may read and we cannot does not leave.
 """
 
 import re
@@ -33,16 +36,20 @@ from .device_headers import (
 )
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, Registry
-from .structured_fields import dictionary, loaded_by_link, string_item, without_members
+from .structured_fields import dictionary, loaded_by_link, string_item, strings, without_members
 
 Headers = Sequence[tuple[str, str]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DOCUMENTS = frozenset({"text/html", "application/xhtml+xml"})
 _SNIFFED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})
+# Of the multipart type each part has a type of its own.
 _CODE = re.compile(
-    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml"
+    r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml|text/xsl"
+    r"|multipart/x-mixed-replace"
 )
+# Browsers read a type up to any of these, whatever follows, so that `text/html charset=utf-8` is HTML.
+_END_OF_TYPE = re.compile(r"[\s;(]")
 _WORKER_DESTINATIONS = frozenset({"serviceworker", "sharedworker", "worker"})
 _DOCUMENT_DESTINATIONS = _WORKER_DESTINATIONS | {
     "",
@@ -70,7 +77,9 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
 
 def _read_types(content_types: tuple[str, ...], destination: str) -> bool:
     """The same for types that were not seen lately."""
-    types = {part.partition(";")[0].strip().lower() for value in content_types for part in value.split(",")}
+    parts = [part.strip().lower() for value in content_types for part in value.split(",")]
+    types = {part.partition(";")[0].rstrip() for part in parts}
+    types |= {_END_OF_TYPE.split(part, maxsplit=1)[0] for part in parts}
     if types & _DOCUMENTS:
         return True
     doubtful = not types or any(
@@ -122,7 +131,11 @@ class Gate:
         own = [host for host in registry.site.hosts if not host.startswith("[")]
         self._always = _patterns((*own, *registry.gating.allow) if gated else ())
         self.gated_vendors = tuple(self._vendors)
-        """The vendors that have hosts, where third parties are gated."""
+        """The vendors that have hosts, where third parties are gated.
+
+        Without any, what is reported is the same for everybody, and shared caches may keep the page. With
+        one, what `governs` says yes to depends on the visitor.
+        """
         self._gates_device = "device" in registry.purposes
         self._gates_advertising = "advertising" in registry.purposes
         self._opening_for = lru_cache(128)(self._work_out_opening)
@@ -159,7 +172,7 @@ class Gate:
         return _Opening(load_policy(patterns), Hosts(patterns), refused)
 
     def governs(self, status: int, headers: Headers, destination: str = "") -> bool:
-        """Whether what leaves depends on the visitor, so that no shared cache may keep it."""
+        """Whether there is something to judge or to add."""
         if self.mode == "off":
             return False
         touched, document = self._survey(status, headers, destination)
@@ -173,7 +186,8 @@ class Gate:
             key = _key(name)
             if key in self._read:
                 touched |= key in self._governed
-                located |= key == "location"
+                # A redirect to nowhere is shown as a page.
+                located |= key == "location" and bool(value.strip())
                 if key == "content-type":
                     types.append(value)
         redirects = located and status in _REDIRECTS
@@ -213,6 +227,7 @@ class Gate:
     def _permitted(self, headers: Headers, opening: _Opening, recipient: Recipient) -> Headers:
         passage = _Passage(opening, recipient)
         judged = self._judged(headers, passage)
+        judged = _combined(judged, "reporting-endpoints", passage.endpoints)
         judged = _combined(judged, "report-to", passage.report_to)
         return _combined(judged, "nel", passage.nel)
 
@@ -279,7 +294,6 @@ class _Passage:
             "content-security-policy": self._policy,
             "content-security-policy-report-only": self._report_only,
             "link": self.link,
-            "reporting-endpoints": self._endpoints,
             "speculation-rules": self._speculation,
         }
 
@@ -310,14 +324,19 @@ class _Passage:
     def _speculation(self, value: str) -> str | None:
         return without_members(value, lambda member: self.opens(string_item(member) or ""))
 
-    def _endpoints(self, value: str) -> str | None:
-        pairs = dictionary(value)
-        kept = [text for _, text in pairs or () if self.opens(string_item(text.partition("=")[2]) or "")]
-        return value if pairs is None or len(kept) == len(pairs) else ", ".join(kept) or None
+    def endpoints(self, values: list[str]) -> list[str]:
+        """The endpoints of Reporting-Endpoints that are open."""
+        pairs = dictionary(", ".join(values))
+        kept = [text for _, text in pairs or () if all(map(self.opens, strings(text)))]
+        if pairs is not None and len(kept) == len(pairs):
+            return values
+        return [", ".join(kept)] if kept else []
 
     def report_to(self, values: list[str]) -> list[str]:
         """The groups of Report-To; one left without an open endpoint is withdrawn: browsers keep them."""
         groups = _json_list(values)
+        if groups is None:
+            return []
         kept = [self._group(group) if isinstance(group, dict) else group for group in groups]
         self._groups = frozenset(
             str(group.get("group", "default"))
@@ -342,7 +361,10 @@ class _Passage:
         Browsers read the first element only and remember it (Network Error Logging, section 4.1): so it is
         replaced by a withdrawal.
         """
-        policy = next(iter(_json_list(values)), None)
+        policies = _json_list(values)
+        if policies is None:
+            return []
+        policy = next(iter(policies), None)
         if not isinstance(policy, dict) or "report_to" not in policy:
             return values
         group = policy["report_to"]
@@ -401,12 +423,12 @@ def _host_of(url: str) -> HostPattern | bool:
     return host or False
 
 
-def _json_list(values: list[str]) -> list[Any]:
-    """A field of JSON values separated by commas, empty if it is none (Network Reporting API, section 3)."""
+def _json_list(values: list[str]) -> list[Any] | None:
+    """A field of JSON values separated by commas, None if it is none (Network Reporting API, section 3)."""
     try:
         return msgspec.json.decode(f"[{','.join(values)}]".encode("latin-1"), type=list[Any])
     except (ValueError, RecursionError):
-        return []
+        return None
 
 
 def _json(value: Any) -> str:

@@ -62,6 +62,7 @@ def without_members(value: str, keeps: Callable[[str], bool]) -> str | None:
 
 
 _LINK = re.compile(r"<([^<>]*)>(.*)", re.DOTALL)
+_BRACKETED = re.compile(r"<([^<>]*)>")
 _LINK_PARAMETER = re.compile(r';\s*([^\s=;]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^;]*))?')
 LOADING_RELATIONS = frozenset(
     {
@@ -79,7 +80,10 @@ LOADING_RELATIONS = frozenset(
 
 
 def loaded_by_link(member: str) -> list[str]:
-    """The addresses that a browser contacts on account of one member of a Link field."""
+    """The addresses that a browser may contact on account of one member of a Link field.
+
+    Everything in angle brackets counts, for readers differ on where a quoted text ends.
+    """
     link = _LINK.search(member)
     if link is None:
         return []
@@ -88,7 +92,10 @@ def loaded_by_link(member: str) -> list[str]:
     if not relations & LOADING_RELATIONS:
         return []
     candidates = [text for name, text in parameters if name == "imagesrcset"]
-    return [link[1], *(word for text in candidates for word in re.split(r"[\s,]+", text) if word)]
+    return [
+        *_BRACKETED.findall(member),
+        *(word for text in candidates for word in re.split(r"[\s,]+", text) if word),
+    ]
 
 
 def _unquoted(text: str) -> str:
@@ -106,7 +113,9 @@ _KEY = r"[a-z*][a-z0-9_.*-]*+"
 _PARAMETERS = rf"(?:; *{_KEY}(?:={_BARE})?)*+"
 _ITEM = _BARE + _PARAMETERS
 _INNER_LIST = rf"\( *+(?:{_ITEM}(?: ++{_ITEM})*+ *+)?\){_PARAMETERS}"
-_STRING_ITEM = re.compile(r'[ \t]*"((?:[^"\\]|\\.)*)"')
+_STRING = r'"((?:[^"\\]|\\.)*+)"'
+_ANY_STRING = re.compile(_STRING)
+_STRING_ITEM = re.compile(rf"[ \t]*{_STRING}")
 _DICTIONARY_MEMBER = rf"[ \t]*{_KEY}(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS})[ \t]*"
 _DICTIONARY = rf"{_DICTIONARY_MEMBER}(?:,{_DICTIONARY_MEMBER})*+"
 _NEXT_PAIR = rf"(?:\A|,)[ \t]*(({_KEY})(?:=(?:{_ITEM}|{_INNER_LIST})|{_PARAMETERS}))"
@@ -135,3 +144,8 @@ def string_item(text: str) -> str | None:
     """The string at the start of a member's text, None if there is none."""
     match = _STRING_ITEM.match(text)
     return match and re.sub(r"\\(.)", r"\1", match[1])
+
+
+def strings(text: str) -> list[str]:
+    """All strings in the text of a member: its value, those of an inner list, and those of parameters."""
+    return [_unquoted(found[0]) for found in _ANY_STRING.finditer(text)]

@@ -23,24 +23,25 @@ from .state import state_of
 from .wording import Wording
 
 _READ = {
-    "HTTP_ACCEPT": 1024,
-    "HTTP_ACCEPT_LANGUAGE": 1024,
-    "HTTP_IF_NONE_MATCH": 1024,
-    "CONTENT_TYPE": 256,
-    "QUERY_STRING": 8192,
+    "HTTP_ACCEPT": (1024, ","),
+    "HTTP_ACCEPT_LANGUAGE": (1024, ","),
+    "HTTP_IF_NONE_MATCH": (1024, ","),
+    "CONTENT_TYPE": (256, ";"),
+    "QUERY_STRING": (8192, "&"),
 }
-"""Octets that are read of what a page's request may hold any number of: its readers are slow."""
+"""Octets that are read of what a page's request may hold any number of, and what stands between its members.
+
+Its readers are slow. A part of a member would say something else: a weight that is cut off may have refused.
+"""
 
 
 def page_request(environ: Mapping[str, Any]) -> Request:
     """The request of a WSGI environ, with long fields cut behind the last whole member that is read."""
-    return Request({**environ, **{key: _cut(environ.get(key, ""), limit) for key, limit in _READ.items()}})
+    return Request({**environ, **{key: _cut(environ.get(key, ""), *cut) for key, cut in _READ.items()}})
 
 
-def _cut(value: str, limit: int) -> str:
-    if len(value) <= limit:
-        return value
-    return value[: max(value.rfind(end, 0, limit) for end in ",;&") + 1].rstrip(",;&")
+def _cut(value: str, limit: int, between: str) -> str:
+    return value if len(value) <= limit else value[: limit + 1].rpartition(between)[0]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ Nobody ever waits for the closer.
 """
 
 import os
+import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.util import asbool
 
 from ..errors import ConfigurationError, RecordStoreError
 from .schema import ranges
@@ -41,6 +43,13 @@ _SEALING = -1
 _MOST_PORT = 65_535
 _WRITE = "write sqlite:///consent.db, or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 _NO_URL = f"this is no URL of a database; {_WRITE}, with each of @ : / ? # % in the password percent-encoded"
+_LONGEST_OPTION = 40
+_SQLITE_OPTIONS = frozenset(
+    {"cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout", "uri"}
+)
+"""Of the driver, as SQLAlchemy passes them on."""
+_SQLITE_ADDRESS_OPTIONS = frozenset({"cache", "immutable", "mode", "modeof", "nolock", "psow", "vfs"})
+"""Of SQLite's own addresses, with `uri=true` (SQLite, "Uniform Resource Identifiers")."""
 _MIGRATING = 0x434F4E53454E5453
 
 
@@ -227,6 +236,7 @@ def connect(url: str) -> Database:
     if name not in _KINDS:
         raise ConfigurationError(f"records: {name} is neither sqlite nor postgresql; {_WRITE}")
     try:
+        _check_options(parsed)
         database = _KINDS[name](parsed)
         database.engine.dialect.create_connect_args(parsed)
     except ModuleNotFoundError as error:
@@ -249,11 +259,49 @@ def _parsed(url: str) -> URL | None:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return None
+    if "\0" in (parsed.database or ""):
+        return None
     if parsed.get_backend_name() != "postgresql":
         return parsed
     ats = str(url).count("@")
     told_apart = ats == 0 or (ats == 1 and parsed.username is not None)
     return parsed if told_apart and (parsed.port or 0) <= _MOST_PORT else None
+
+
+def _check_options(url: URL) -> None:
+    """Refuse options that the driver would stumble over at every choice, or pass over in silence.
+
+    Raises ConfigurationError with their names, and never with a value.
+    """
+    takes = _TAKES.get(url.get_dialect().driver)
+    misfits = [name for name in url.query if takes and not takes(url, name)]
+    if misfits:
+        names = ", ".join(f"{name[:_LONGEST_OPTION]!r}" for name in misfits)
+        raise ConfigurationError(f"records: the URL has options, or values of them, that do not fit: {names}")
+
+
+def _sqlite_takes(url: URL, name: str) -> bool:
+    if name not in _SQLITE_OPTIONS:
+        # SQLite itself passes over what it does not know.
+        return name in _SQLITE_ADDRESS_OPTIONS and asbool(url.query.get("uri"))
+    try:
+        _, options = url.get_dialect()().create_connect_args(url.set(query={name: url.query[name]}))
+        sqlite3.connect(":memory:", **options).close()
+    except (ArgumentError, TypeError, ValueError, OverflowError, sqlite3.Error):
+        return False
+    return True
+
+
+def _psycopg_takes(url: URL, name: str) -> bool:
+    from psycopg import ProgrammingError  # noqa: PLC0415 - an extra, imported where it is used
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - ditto
+
+    try:
+        make_conninfo("", **{name: ""})
+    except ProgrammingError:
+        return False
+    # Of several hosts each may be given by itself; of all else one would do, or none.
+    return isinstance(url.query[name], str) or name in {"host", "port"}
 
 
 def _unless_given(url: URL, **arguments: int) -> dict[str, int]:
@@ -271,3 +319,5 @@ def _message(error: BaseException | None) -> str:
 
 
 _KINDS: Mapping[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}
+_TAKES: Mapping[str, Callable[[URL, str], bool]] = {"pysqlite": _sqlite_takes, "psycopg": _psycopg_takes}
+"""By the name of a driver, whether it takes an option of a URL."""

@@ -14,6 +14,9 @@ from .positions import Path
 
 _overrun = lru_cache(1024)(Period.overrun)
 _PREFIXES = ("__Host-", "__Secure-")
+_REFUSED_OVER_HTTP = ("__host-", "__secure-", "__http-")
+_LARGEST_VERSION = 2**31 - 1
+"""What PostgreSQL stores as an integer; each record and each token holds the version."""
 _TWO_DAYS = Period.parse("2 days")
 _BUFFERS = (
     "in nginx: proxy_buffer_size 16k; proxy_buffers 8 16k; with uwsgi_pass: uwsgi_buffer_size, uwsgi_buffers;"
@@ -33,6 +36,8 @@ def check(file: Registry, raw: dict[str, Any], findings: Findings) -> None:
     _gating(file, findings)
     _cookies(file, findings)
     _languages(file, raw, findings)
+    if file.version > _LARGEST_VERSION:
+        findings.mistake(("version",), f"{file.version} is above {_LARGEST_VERSION}", "count the changes")
 
 
 def table_at(raw: Any, *path: str | int) -> dict[str, Any]:
@@ -83,6 +88,20 @@ def _consent(file: Registry, findings: Findings) -> None:
     if consent.acceptance == "continued-browsing":
         message = "regulators in the EU do not accept continued browsing as consent"
         findings.suspicion(("consent", "acceptance"), message, 'write "explicit"')
+    _consent_cookie(consent.cookie, consent.domain, file.site.hosts, findings)
+
+
+def _consent_cookie(name: str, domain: str, hosts: Collection[str], findings: Findings) -> None:
+    """What browsers would not store: without it every choice is lost, and every visitor is asked again."""
+    top = domain.removeprefix(".")
+    if top and "." not in top and top not in hosts:
+        message = f"browsers store no cookie for all hosts below {top!r}"
+        findings.suspicion(("consent", "domain"), message, 'as in ".example.com"')
+    # RFC 6265bis, section 5.7: the prefixes count in any case.
+    plain = min(consent_cookie_names(name), key=len)
+    if plain.lower().startswith(_REFUSED_OVER_HTTP):
+        message = f"over http browsers refuse a cookie named {plain!r}"
+        findings.suspicion(("consent", "cookie"), message, 'write "__Host-…" or "__Secure-…", once')
 
 
 def domain_matches(domain: str, host: str) -> bool:

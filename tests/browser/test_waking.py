@@ -97,6 +97,19 @@ NAMED = {
     "script": '<img name="currentScript" src="/evil/banner.js">',
     "mark": '<a id="consentBanner">x</a>',
     "address": f'<form name="baseURI"></form><a {ME} data-href="javascript:{RUN}">x</a>',
+    "state of the page": '<img name="prerendering" src="/pixel.svg">',
+    "parts of the page": '<img name="body" src="/pixel.svg"><form name="documentElement"></form>',
+    "search": '<img name="querySelector" src="/pixel.svg"><img name="querySelectorAll" src="/pixel.svg">',
+    "events": '<form name="addEventListener"></form><form name="dispatchEvent"></form>',
+    "making": '<form name="importNode"></form><form name="createElement"></form>',
+    "others": '<form name="referrer"></form><form name="visibilityState"></form>',
+}
+# Lists of pictures of which a reader that looks back takes more than the square of their length.
+LONG = {
+    "commas": "," * 20_000,
+    "commas behind an address": "/pixel.svg" + "," * 20_000,
+    "parentheses": "/pixel.svg " + "()" * 10_000 + "(" * 20_000,
+    "addresses": "/a," * 5_000 + ", /b" * 5_000,
 }
 FILES = {
     "/evil/run.js": ("text/javascript", RUN),
@@ -111,7 +124,8 @@ FILES = {
 }
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>x</title></head><body>
 <script>addEventListener("message", () => { window.ran = 1 });
-document.addEventListener("consent", () => { document.documentElement.dataset.heard = 1 });</script>
+const html = document.documentElement;
+document.addEventListener("consent", () => { html.dataset.heard = 1 });</script>
 <main>{markup}</main><script src="/consent/banner.js" defer></script></body></html>"""
 # Every attribute in the page that is not one that waits, by the title of its part.
 ATTRIBUTES = """(markup) => {
@@ -157,7 +171,8 @@ def press(page):
     """Follow every link, and let a question to the server go there and back twice."""
     page.evaluate(
         """async () => {
-            for (const element of document.querySelectorAll('main a, main area'))
+            const links = Document.prototype.querySelectorAll.call(document, 'main a, main area');
+            for (const element of links)
                 element.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }));
             for (const _ of [1, 2]) await fetch('/evil/frame').then(() => new Promise(requestAnimationFrame));
         }"""
@@ -205,4 +220,12 @@ def test_names_of_strangers(shown, markup):
     page = shown(markup)
     press(page)
     assert page.evaluate("window.ran") is None
+    assert page.locator("#consent-banner [data-consent-action=reject-all]").is_visible()
+
+
+@pytest.mark.parametrize("long", LONG.values(), ids=LONG.keys())
+def test_long_attributes_of_strangers(shown, long):
+    """A long list of pictures is read in one go: what comes behind it on the page is woken, and the page works."""
+    page = shown(f'<img {ME} data-srcset="{long}"><a {ME} data-href="/page">x</a>')
+    assert page.locator("main a").get_attribute("href") == "/page"
     assert page.locator("#consent-banner [data-consent-action=reject-all]").is_visible()

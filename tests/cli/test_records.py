@@ -1,6 +1,8 @@
 """`consent-middleware records`, as people and cron call it."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -83,6 +85,64 @@ def test_a_receipt_without_its_snapshot(store, run):
         connection.exec_driver_sql("DELETE FROM consent_snapshots")
     failed = run("show", "some-visitor", "--receipt")
     assert (failed.exit_code, "run verify" in failed.stderr) == (2, True)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o777])
+def umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_an_export_is_for_its_owner_alone(store, run, tmp_path, umask, kind):
+    """The file holds personal data: it is made with mode 0600, whatever the umask."""
+    file = tmp_path / "export"
+    assert run("export", "-o", file, "--format", kind).exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    first = file.read_bytes()
+    assert b"some-visitor" in first
+    file.write_bytes(first * 2)
+    assert run("export", "-o", file, "--format", kind).exit_code == 0
+    assert file.read_bytes() == first
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o666])
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_export_into_a_file_of_others(store, run, tmp_path, mode, linked):
+    """What others can open already, or have open, gets no records and keeps what it holds; links lead there too."""
+    file = tmp_path / "public"
+    file.write_text("kept")
+    file.chmod(mode)
+    given = file
+    if linked:
+        given = tmp_path / "link"
+        given.symlink_to(file)
+    result = run("export", "-o", given)
+    assert (result.exit_code, file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (2, "kept", mode)
+    assert str(given) in result.stderr
+    assert "chmod 600" in result.stderr
+
+
+def test_an_export_to_what_keeps_nothing(store, run, tmp_path):
+    """A device is no file that somebody could read later; a link to nowhere and a folder are errors of two lines."""
+    assert run("export", "-o", os.devnull).exit_code == 0
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("link", "no/such/folder", "."):
+        result = run("export", "-o", tmp_path / name)
+        assert result.exit_code == 2
+        assert not isinstance(result.exception, OSError)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_nothing_is_overwritten_before_the_store_is_open(store, run, tmp_path):
+    """A store that cannot be opened leaves the last export as it is."""
+    file = tmp_path / "export"
+    run("export", "-o", file)
+    kept = file.read_bytes()
+    assert run("export", "-o", file, "--records", "mysql://x/y").exit_code == 2
+    assert run("export", "-o", file, "--records", f"sqlite:///{tmp_path}/no/such.db").exit_code == 2
+    assert file.read_bytes() == kept
 
 
 def test_export_and_import(store, run, tmp_path):
@@ -242,3 +302,17 @@ def test_the_core_loads_no_sqlalchemy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF\xd0\x00", b"{", b"[]", b"\xff", b'{"number":1}'])
+def test_a_file_of_seals_that_is_none(store, run, tmp_path, content):
+    """What cannot be read is no finding: the command could not run, and says which file it was."""
+    (tmp_path / "seals").write_bytes(content)
+    result = run("verify", "--seal", tmp_path / "seals")
+    assert (result.exit_code, str(tmp_path / "seals") in result.stderr) == (2, True)
+
+
+def test_an_id_that_no_text_can_be(store, run):
+    """An argument in octets that are no UTF-8 names no record."""
+    result = run("show", "\udcff")
+    assert (result.exit_code, "no record has the id" in result.stderr) == (1, True)

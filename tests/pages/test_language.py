@@ -107,3 +107,29 @@ def test_a_cut_makes_no_other_wish():
         padding = "x" * 8 + ","
         field = (padding * 300)[: length - 4] + ",fr;q=0,de"
         assert negotiate(field, ["en", "fr"]) == "en"
+
+
+@pytest.mark.parametrize("behind", range(-12, 4))
+def test_a_cut_on_the_way_in_makes_no_other_wish(exchanges, make_policy, registry_text, behind):
+    """The pages cut a long field too, and only between its members: a weight that is cut off refused."""
+    site = registry_text.replace("[site]", '[site]\nlanguages = ["en", "fr", "de"]')
+    padding = 1024 + behind - len("de;q=0.5,")
+    field = (
+        "de;q=0.5,"
+        + "x" * (padding % 9 - 1)
+        + "," * (padding % 9 > 0)
+        + "xxxxxxxx," * (padding // 9)
+        + "fr;q=0,sv"
+    )
+    assert field.index("fr") == 1024 + behind
+    answer = exchanges.run(path="/consent/", fields=[("Accept-Language", field)], policy=make_policy(site))
+    assert b'<html lang="de"' in answer.body
+
+
+@pytest.mark.parametrize("sign", [",", ";"])
+def test_a_query_is_cut_between_its_fields(exchanges, policy, sign):
+    """A long query loses whole fields: a part of an address is another address."""
+    query = "next=/page" + sign + "x" * 9000
+    answer = exchanges.run(path=f"/consent/?{query}", policy=policy)
+    assert answer.status == 200
+    assert b"/page" not in answer.body

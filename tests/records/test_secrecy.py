@@ -79,6 +79,68 @@ def hosts(url):
     return store.database.engine.url.host
 
 
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("sqlite:///{}/x.db?pasword={}", "pasword"),
+        ("sqlite:///{}/x.db?mode=ro&key={}", "mode"),
+        ("sqlite:///{}/x.db?timeout=5&factory={}", "factory"),
+        ("sqlite:///{}/x.db?timeout={}", "timeout"),
+        ("sqlite:///{}/x.db?timeout=5&timeout={}", "timeout"),
+        ("sqlite:///{}/x.db?check_same_thread={}", "check_same_thread"),
+        ("sqlite:///{}/x.db?uri={}", "uri"),
+        ("sqlite:///{}/x.db?detect_types=99999999999&detect_types={}", "detect_types"),
+        ("sqlite:///{}/x.db?detect_types=99999999999", "detect_types"),
+        ("sqlite:///{}/x.db?cached_statements=99999999999", "cached_statements"),
+        ("sqlite:///file:{}/x.db?uri=true&mdoe=ro&key={}", "mdoe"),
+        ("sqlite:///file:{}/x.db?uri=true&Mode=ro", "Mode"),
+        ("postgresql+psycopg://site:{1}@db/consent?pasword={1}", "pasword"),
+        ("postgresql+psycopg://site:{1}@db/consent?sslmode=require&ssl_mode={1}", "ssl_mode"),
+        ("postgresql+psycopg://site:{1}@db/consent?row_factory={1}", "row_factory"),
+        ("postgresql+psycopg://db/consent?autocommit=true", "autocommit"),
+        ("postgresql+psycopg://db/consent?password={1}&password=x", "password"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(tmp_path, keys, url, option):
+    """What the driver would not take, or would pass over, is refused at start and named, without a value."""
+    with pytest.raises(ConfigurationError, match=rf"^records: .*\b{option}\b") as caught:
+        open_store(url.format(tmp_path, SECRET), keys)
+    assert SECRET not in told(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///{}/x.db?timeout=7.5&check_same_thread=false&cached_statements=10&detect_types=1",
+        "sqlite:///file:{}/x.db?uri=true&mode=rwc&cache=private&vfs=unix&psow=1",
+        "sqlite:///{}/x.db?uri=false",
+        "sqlite+pysqlite:///{}/x.db",
+    ],
+)
+def test_options_that_fit(tmp_path, keys, url):
+    """The options of the driver, and those of SQLite's own addresses, are passed on."""
+    store = open_store(url.format(tmp_path), keys)
+    store.prepare()
+    store.close()
+    assert modes(tmp_path)["x.db"] == 0o600
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["?sslmode=require&application_name=x", "?connect_timeout=2&options=-c%20x%3D1", "?host=a:1&host=b:2"],
+)
+def test_options_of_postgresql_that_fit(keys, options):
+    """The options of libpq are passed on."""
+    open_store(f"postgresql+psycopg://site:{SECRET}@db/consent{options}", keys).close()
+
+
+def test_a_name_that_no_file_can_have(keys):
+    """A file whose name holds a NUL is a mistake in the configuration."""
+    with pytest.raises(ConfigurationError, match=r"records: "):
+        open_store("sqlite:///x\x00y.db", keys)
+
+
 # Letters that no message of ours has, so that any part of the password would be found in it.
 @given(st.text("ÀÉÎ:/?#[]@%& =+\\'\"", max_size=12))
 @example("@À")

@@ -151,3 +151,59 @@ def test_a_choice_lasts_two_days_at_least(key, period, ok):
     """A refusal is dated to the start of its day: under two days it could be over before it was made."""
     mistakes = examine_text(f'[consent]\n{key} = "{period}"\n').mistakes
     assert [(mistake.line, mistake.key) for mistake in mistakes] == ([] if ok else [(2, f"consent.{key}")])
+
+
+CONSENT = """[site]
+hosts = ["{host}"]
+[consent]
+{key} = "{value}"
+"""
+
+
+def suspected(host, key, value):
+    return [found.key for found in examine_text(CONSENT.format(host=host, key=key, value=value)).suspicions]
+
+
+@pytest.mark.parametrize(
+    ("host", "domain", "ok"),
+    [
+        ("www.example.com", "example.com", True),
+        ("www.example.com", ".example.com", True),
+        ("www.example.com", "com", False),
+        ("www.example.com", ".com", False),
+        ("site.localhost", ".localhost", False),
+        ("localhost", "localhost", True),
+    ],
+)
+def test_a_domain_that_no_browser_takes(host, domain, ok):
+    """A cookie for everything below a top level is stored by no browser, so that no choice would be kept."""
+    assert suspected(host, "domain", domain) == ([] if ok else ["consent.domain"])
+
+
+@pytest.mark.parametrize(
+    ("name", "ok"),
+    [
+        ("__Host-consent", True),
+        ("__Secure-consent", True),
+        ("consent", True),
+        ("__host-consent", False),
+        ("__HOST-consent", False),
+        ("__SECURE-consent", False),
+        ("__Http-consent", False),
+        ("__Host-Http-consent", True),
+        ("__Secure-__Host-consent", False),
+        ("__hostess", True),
+    ],
+)
+def test_a_prefix_that_stays_over_http(name, ok):
+    """Browsers take prefixes in any case, and over https alone; ours are left out over http as they are written."""
+    assert suspected("www.example.com", "cookie", name) == ([] if ok else ["consent.cookie"])
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [(2**31 - 1, True), (2**31, False), (20261125001, False), (10**30, False)]
+)
+def test_a_version_that_cannot_be_stored(version, ok):
+    """A version is stored in every token and record: a larger one would make each choice fail."""
+    found = [(one.line, one.key) for one in examine_text(f"version = {version}\n").mistakes]
+    assert found == ([] if ok else [(1, "version")])

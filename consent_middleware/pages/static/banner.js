@@ -2,8 +2,15 @@
 // Fires a "consent" event on the document with the state as its detail: once known, and after each choice.
 (() => {
   "use strict";
-  // Not `document.currentScript`, which an element with that name would be; nor is one with our mark the mark.
-  const own = Object.getOwnPropertyDescriptor(Document.prototype, "currentScript").get.call(document);
+  // The document without the elements that strangers give a name, which come before what it has itself.
+  const page = new Proxy(document, {
+    get(target, name) {
+      const value = Reflect.get(Document.prototype, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  // An element with our mark as its name is not the mark.
+  const own = page.currentScript;
   if (!own || window.consentBanner === true) return;
   window.consentBanner = true;
 
@@ -11,7 +18,7 @@
   const layout = own.dataset.layout || "sticky";
   const language = own.dataset.lang || "";
   const here = () => location.pathname + location.search;
-  const find = (selector, root = document) => root.querySelector(selector);
+  const find = (selector, root = page) => root.querySelector(selector);
   const GATED = "[data-consent],[data-consent-vendor]";
   const HTML = "http://www.w3.org/1999/xhtml";
   const WAKES = new Map(
@@ -34,15 +41,15 @@
   let wanted = null;
   let sending = false;
 
-  const address = (page, query = {}) => {
-    const url = new URL(page, base);
+  const address = (part, query = {}) => {
+    const url = new URL(part, base);
     if (language) url.searchParams.set("lang", language);
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
     return url;
   };
 
-  async function ask(page, options = {}) {
-    const answer = await fetch(address(page), {
+  async function ask(part, options = {}) {
+    const answer = await fetch(address(part), {
       credentials: "same-origin",
       cache: "no-store",
       ...options,
@@ -77,15 +84,16 @@
   // A drawing is harmless as a picture alone.
   function isAddress(value, picture) {
     try {
-      const { protocol, href } = new URL(value, document.baseURI);
+      const { protocol, href } = new URL(value, page.baseURI);
       return /^(https?|blob):$/.test(protocol) || (picture && href.startsWith("data:image/"));
     } catch {
       return false;
     }
   }
 
-  // The addresses in a srcset (HTML, "parsing a srcset attribute"); a comma may be a part of one.
-  const CANDIDATE = /[ \t\n\f\r,]*([^ \t\n\f\r]*[^ \t\n\f\r,])(?:,+|[^,(]*(?:\([^)]*\)?[^,(]*)*)/g;
+  // The addresses in a srcset (HTML, "parsing a srcset attribute"); a comma may be a part of one. Every match begins
+  // where the first look finds it and none is given up, so that the work is that of the length.
+  const CANDIDATE = /([^ \t\n\f\r,](?:[^ \t\n\f\r]*[^ \t\n\f\r,])?)(?:,+|[^,(]*(?:\([^)]*\)?[^,(]*)*)/g;
 
   function wakeAttributes(element) {
     const picture = /^(img|source|video)$/.test(element.localName);
@@ -172,7 +180,7 @@
   // The banner
 
   function copy(template) {
-    const element = document.importNode(template.content, true).firstElementChild;
+    const element = page.importNode(template.content, true).firstElementChild;
     for (const link of element.querySelectorAll("a")) {
       const url = new URL(link.href, location.href);
       url.searchParams.set("next", here());
@@ -182,10 +190,10 @@
   }
 
   // Read as a document, not by innerHTML: this works where a page demands trusted types.
-  const load = (page) =>
+  const load = (url) =>
     new Promise((done, fail) => {
       const request = new XMLHttpRequest();
-      request.open("GET", page);
+      request.open("GET", url);
       request.responseType = "document";
       request.onload = () => (request.status === 200 ? done(request.response) : fail(request.status));
       request.onerror = fail;
@@ -193,17 +201,17 @@
     });
 
   async function bring() {
-    const page = await load(address("banner", { layout }));
-    const parts = [...page.head.children, ...page.body.children].map((part) => document.importNode(part, true));
-    document.body.prepend(...parts);
-    for (const field of document.querySelectorAll("#consent-banner [name=next]")) field.value = here();
+    const banner = await load(address("banner", { layout }));
+    const parts = [...banner.head.children, ...banner.body.children].map((part) => page.importNode(part, true));
+    page.body.prepend(...parts);
+    for (const field of page.querySelectorAll("#consent-banner [name=next]")) field.value = here();
   }
 
   function measure() {
     const banner = find("#consent-banner");
     new ResizeObserver(() => {
       const height = banner.hidden ? 0 : banner.offsetHeight;
-      document.documentElement.style.setProperty("--consent-height", `${height}px`);
+      page.documentElement.style.setProperty("--consent-height", `${height}px`);
     }).observe(banner);
   }
 
@@ -231,8 +239,8 @@
     if (lost(state, after)) return location.reload();
     state = after;
     tell();
-    sort(document);
-    document.dispatchEvent(new CustomEvent("consent", { detail: state }));
+    sort(page);
+    page.dispatchEvent(new CustomEvent("consent", { detail: state }));
   }
 
   function setBusy(busy) {
@@ -259,7 +267,7 @@
 
   // The same without script: the server says what is wrong.
   function sendForm({ form, said }) {
-    const field = document.createElement("input");
+    const field = page.createElement("input");
     Object.assign(field, { type: "hidden", name: "choice", value: said.choice });
     form.append(field);
     form.submit();
@@ -294,10 +302,10 @@
 
   async function goOn() {
     const banner = find("#consent-banner[data-consent-acceptance=continued-browsing]");
-    if (!banner || state.decided || document.visibilityState !== "visible") return;
+    if (!banner || state.decided || page.visibilityState !== "visible") return;
     const shown = JSON.parse(sessionStorage.getItem(REMEMBERED) || "null");
     const [visit] = performance.getEntriesByType("navigation");
-    const followed = document.referrer && new URL(document.referrer).origin === location.origin;
+    const followed = page.referrer && new URL(page.referrer).origin === location.origin;
     if (shown && followed && visit && visit.type === "navigate" && shown.path !== location.pathname) {
       await say({ choice: "accept-all", offer: shown.offer, source: "continued-browsing" });
       sessionStorage.removeItem(REMEMBERED);
@@ -308,20 +316,20 @@
   }
 
   async function start() {
-    document.addEventListener("submit", choose);
+    page.addEventListener("submit", choose);
     const present = find("#consent-banner");
     const [now] = await Promise.all([ask("state"), present ? null : bring()]);
     measure();
     take(now);
     new MutationObserver((changes) => {
-      if (changes.some((change) => change.addedNodes.length)) sort(document);
-    }).observe(document.documentElement, { childList: true, subtree: true });
+      if (changes.some((change) => change.addedNodes.length)) sort(page);
+    }).observe(page.documentElement, { childList: true, subtree: true });
     // A page that comes back from the history may be older than the visitor's choice.
     window.addEventListener("pageshow", async (event) => event.persisted && take(await ask("state")));
     await goOn();
   }
 
   const begin = () => start().catch((error) => console.warn(error));
-  if (document.prerendering) document.addEventListener("prerenderingchange", begin, { once: true });
+  if (page.prerendering) page.addEventListener("prerenderingchange", begin, { once: true });
   else begin();
 })();
