@@ -5,13 +5,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from io import BytesIO
 from typing import Any
-from urllib.parse import quote
 
 from .core.header_fields import Header, as_text
-from .engine import engine_of, policy_for
+from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
-from .request import KEY, PATH_LETTERS, mount_of
+from .request import KEY, mount_of, quoted
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,14 +21,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _SPECIAL = frozenset({b"consent-token", b"sec-gpc", b"dnt"})
+_PROXIED = frozenset(name.encode() for name in PROXY_FIELDS)
 # Fields that nearly every request has, as ASGI spells them, and that are not looked at before the app runs.
 _COMMON = frozenset(
     {
         *(b"host", b"connection", b"cache-control", b"upgrade-insecure-requests", b"user-agent", b"accept"),
         *(b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-user", b"sec-fetch-dest", b"sec-ch-ua"),
         *(b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"referer", b"accept-encoding", b"accept-language"),
-        *(b"origin", b"content-type", b"content-length", b"priority", b"te", b"pragma", b"authorization"),
-        *(b"if-none-match", b"if-modified-since", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"),
+        *(b"content-type", b"content-length", b"priority", b"te", b"pragma", b"authorization"),
+        *(b"if-none-match", b"if-modified-since", b"x-forwarded-for", b"x-real-ip"),
     }
 )
 _BODY_LIMIT = 64 * 1024
@@ -84,7 +84,7 @@ def _send_judged(message: Message, exchange: Exchange, send: Send) -> Sent:
     judged = {**message}
     if "links" in message:
         judged["links"] = _judged_links(message["links"], exchange)
-        if not judged["links"]:
+        if not judged["links"] and message["type"] not in _STARTS:
             return _nothing()
     if message["type"] in _STARTS:
         judged["headers"] = exchange.outgoing(message.get("status", 101), message.get("headers"), octets=True)
@@ -136,7 +136,7 @@ def _hide_cookies(scope: Scope, visible: bytes) -> None:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection: the server's own scope, which no app gets."""
 
-    __slots__ = ("_read", "cookie", "is_plain", "method", "mount", "path", "secure", "target")
+    __slots__ = ("_read", "cookie", "is_plain", "is_proxied", "method", "mount", "path", "secure", "target")
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
@@ -147,7 +147,7 @@ class AsgiRequest:
         self.secure = scope.get("scheme") in {"https", "wss"}
         self._read: dict[bytes, bytes] | None = None
         cookies: list[bytes] = []
-        self.is_plain = True
+        self.is_plain, self.is_proxied = True, False
         for name, value in scope["headers"]:
             if name in _COMMON:
                 continue
@@ -156,13 +156,15 @@ class AsgiRequest:
                 cookies.append(value)
             elif key in _SPECIAL:
                 self.is_plain = False
+            elif key in _PROXIED:
+                self.is_proxied = True
         # HTTP/2 splits Cookie into several fields (RFC 9113, section 8.2.3).
         self.cookie = b"; ".join(cookies).decode("latin-1")
 
     @property
     def full_path(self) -> str:
         """See `request.Request`."""
-        return self.mount + quote(self.path, PATH_LETTERS)
+        return self.mount + quoted(self.path)
 
     def field(self, name: str) -> str:
         """See `request.Request`."""
@@ -188,7 +190,7 @@ def _path_below_mount(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     # Servers put a root before the path as it was given to them; its last slash may be the path's own.
-    for prefix in (root, root.rstrip("/")) if root else ():
+    for prefix in (root, root.rstrip("/"), f"/{root.strip('/')}") if root else ():
         below = path.removeprefix(prefix)
         if below.startswith("/") or not below:
             return below

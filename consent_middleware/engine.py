@@ -29,6 +29,15 @@ from .request import KEY, Request, Target
 GPC_PATH = "/.well-known/gpc.json"
 """Where a host says that it honours the signal (Global Privacy Control, "GPC support resource")."""
 
+PROXY_FIELDS = frozenset(
+    {
+        *("forwarded", "x-forwarded-proto", "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-ssl"),
+        *("x-scheme", "x-url-scheme", "front-end-https", "cloudfront-forwarded-proto", "origin"),
+    }
+)
+"""Request fields, in lower case, that can tell how a visitor came to a proxy before us."""
+_SECURE_SCHEMES = frozenset({"https", "wss"})
+_SECURE_WORDS = _SECURE_SCHEMES | {"on"}
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_VISITORS = 4096
 _MOST_KINDS_OF_CHOICE = 256
@@ -216,9 +225,7 @@ class Engine:
         """Whether the visitor's browser speaks https, as far as we can know."""
         if request.secure or self._always_https:
             return True
-        # The first of several says how the visitor came; the others, how proxies reach each other.
-        proto = request.field("x-forwarded-proto").partition(",")[0].strip().lower()
-        if {proto, forwarded_proto(request.field("forwarded"))} & {"https", "wss"}:
+        if request.is_proxied and _came_by_https(request):
             self.policy.tell_of_proxy()
         return False
 
@@ -269,6 +276,20 @@ class Engine:
     ) -> Deletions:
         """What `core.deletion.expire` makes of cookies on an answer with these Set-Cookie values."""
         return Deletions.of(expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room))
+
+
+def _came_by_https(request: Request) -> bool:
+    """Whether a field says that the visitor's browser speaks https."""
+    if forwarded_proto(request.field("forwarded")) in _SECURE_SCHEMES:
+        return True
+    if request.field("origin").lower() == f"https://{request.field('host').lower()}":
+        return True
+    for name in PROXY_FIELDS:
+        # The first of several says how the visitor came; the others, how proxies reach each other.
+        said = [word.strip(' \t"').lower() for word in request.field(name).split(",")]
+        if next(filter(None, said), "") in _SECURE_WORDS:
+            return True
+    return False
 
 
 def engine_of(policy: ConsentPolicy) -> Engine:

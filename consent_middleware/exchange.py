@@ -425,8 +425,9 @@ class Exchange:
             filtered = self.engine.filter.filter(fields, context, review, octets=octets)
         except (TypeError, ValueError):
             # Fields of other types, or what is no field: made exact first.
-            exact = _exact(fields, octets=octets)
-            filtered = self.engine.filter.filter(exact, context._replace(fields=exact), review, octets=octets)
+            fields = _exact(fields, octets=octets)
+            context = context._replace(fields=fields)
+            filtered = self.engine.filter.filter(fields, context, review, octets=octets)
         if _NONE in filtered.kinds:
             names = [as_text(name) for name, _ in fields]
             self.policy.decision_log.note_fields(name for name in names if not is_token(name))
@@ -453,7 +454,11 @@ class Exchange:
         if not self.engine.gate.governs(status, texts, recipient.destination):
             return answer
         texts = list(self.engine.gate.response_headers(status, texts, recipient))
-        return answer.personal(_in_form(texts, answer.fields, octets=answer.octets))
+        fields = _in_form(texts, answer.fields, octets=answer.octets)
+        if self.engine.gate.gated_vendors:
+            return answer.personal(fields)
+        # Where no vendor has hosts, what is reported is the same for all.
+        return answer._replace(fields=fields)
 
     def _recipient(self) -> Recipient:
         return Recipient(
@@ -646,7 +651,8 @@ def _host_name(host: str) -> str:
 
 def _exact(fields: list[Field], *, octets: bool) -> list[Field]:
     """The fields in the door's own type; what is no pair of such goes."""
-    return _in_form(as_texts(as_pairs(fields)), fields, octets=octets)
+    pairs = as_pairs(fields)
+    return _in_form(as_texts(pairs), pairs, octets=octets)
 
 
 def _in_form(texts: Iterable[tuple[str, str]], came: Iterable[Any], *, octets: bool) -> list[Field]:

@@ -60,7 +60,7 @@ class Log:
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._lines, self._failures = _Minutely(clock), _Minutely(clock)
+        self._lines, self._failures, self._records = (_Minutely(clock) for _ in range(3))
 
     def warning(self, message: str, *words: str) -> bool:
         """Log a line; whether there was room for it."""
@@ -89,6 +89,17 @@ class Log:
         """Log why the record store failed, once a minute: its own words, which hold nothing of a record."""
         if self._failures.next() == 1:
             logger.warning("a record of consent could not be stored or read: %s", _printable(str(error)))
+
+    def unrecorded(self, line: str) -> None:
+        """Log a record that could not be stored, whole: what takes something back holds without it.
+
+        Strangers can refuse as often as they like, so those of a minute that has had too many are left out.
+        """
+        number = self._records.next()
+        if number <= _MOST_LINES:
+            logger.error("%s", line)
+        elif number == _MOST_LINES + 1:
+            logger.error("more refusals could not be stored: they hold, but are in the log no more this minute")
 
     def _write(self, level: int, message: str, *words: str) -> bool:
         number = self._lines.next()

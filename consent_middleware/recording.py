@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .core.consent import Consent
 from .errors import RecordStoreError
-from .observe import Log, logger
+from .observe import Log
 from .records.event import Act, ConsentEvent, State
 from .records.snapshot import Snapshot
 from .request import Target
@@ -54,7 +54,7 @@ class Recorder:
             self._log.store_failure(error)
             if event.state not in _TAKES_BACK:
                 raise
-            logger.error("%s", self._store.log_line(event))
+            self._log.unrecorded(self._store.log_line(event))
 
     def tell(self, before: Consent | None, after: Consent, target: Target) -> None:
         """Tell the site's own code of a choice that was recorded."""

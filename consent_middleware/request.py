@@ -35,12 +35,18 @@ _MOST_TOLD = 256
 """Unknown ids that the log tells of: an app may ask about whatever a stranger sends."""
 
 
+def quoted(path: str | bytes) -> str:
+    """A path percent-encoded as browsers do; what is no text of UTF-8 becomes `?`, which matches no cookie."""
+    octets = path if isinstance(path, bytes) else path.encode(errors="replace")
+    return quote(octets, PATH_LETTERS)
+
+
 def mount_of(root: str | bytes) -> str:
     """A `SCRIPT_NAME` or `root_path` as `Request.mount` has it.
 
     Where "/" or a last slash were left, links would begin with `//`, which is another host.
     """
-    inner = quote(root, PATH_LETTERS).strip("/")
+    inner = quoted(root).strip("/")
     return f"/{inner}" if inner else ""
 
 
@@ -81,6 +87,10 @@ class Request(Protocol):
     @property
     def is_plain(self) -> bool:
         """Whether it has neither `Consent-Token` nor a preference signal, as most."""
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether it has a field by which proxies say how a visitor came to them."""
 
     def field(self, name: str) -> str:
         """The values of a field, named in lower case, joined by commas; "" if it is absent."""
@@ -263,7 +273,7 @@ def get_consent(scope_or_environ: object) -> RequestConsent:
     mappings = [one for one in held if isinstance(one, Mapping)]
     for mapping in mappings:
         visit = mapping.get(KEY)
-        if visit is not None:
+        if hasattr(visit, "is_finished"):
             return RequestConsent(visit)
     if not mappings:
         kind = type(given).__name__

@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote
 
-from .engine import engine_of, policy_for
+from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
-from .request import KEY, PATH_LETTERS, mount_of
+from .request import KEY, mount_of, quoted
 
 Environ = dict[str, Any]
 Write = Callable[[bytes], object]
@@ -16,6 +15,7 @@ StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _SPECIAL = frozenset({"HTTP_CONSENT_TOKEN", "HTTP_SEC_GPC", "HTTP_DNT"})
+_PROXIED = frozenset("HTTP_" + name.upper().replace("-", "_") for name in PROXY_FIELDS)
 # What servers let an app send fields by, past start_response, given as (name, value) pairs.
 _SENDERS = frozenset({"wsgi.early_hints", "gunicorn.http2.send_trailers"})
 
@@ -70,7 +70,12 @@ class WsgiRequest:
     @property
     def full_path(self) -> str:
         """See `request.Request`."""
-        return self.mount + quote(self.path.encode("latin-1"), PATH_LETTERS)
+        return self.mount + quoted(self.path.encode("latin-1", "replace"))
+
+    @property
+    def is_proxied(self) -> bool:
+        """See `request.Request`."""
+        return not self.target.keys().isdisjoint(_PROXIED)
 
     def field(self, name: str) -> str:
         """See `request.Request`."""

@@ -159,7 +159,8 @@ def test_any_object_that_has_one(exchanges, attribute):
     seen = []
 
     def ask(target):
-        seen.append(get_consent(SimpleNamespace(**{attribute: target})) is get_consent(target))
+        found = get_consent(SimpleNamespace(**{attribute: target}))
+        seen.append(found.visit is get_consent(target).visit)
 
     exchanges.run(on_request=ask)
     assert seen == [True]
