@@ -10,11 +10,12 @@ demo: .make/installed
 	$(BIN)/python examples/demo.py
 
 # The tests run against the installed wheel: with the safe path no Python that they start finds this folder.
+# In the order of the folders those with browsers, which take longest, come first, and short ones fill up the end.
 test: export PYTHONSAFEPATH = 1
 test: export CONSENT_TEST_INSTALLED = 1
 test: .make/installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run $(BIN)/pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
+	$(BIN)/coverage run $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
@@ -23,7 +24,7 @@ LOWEST := .venv-lowest/bin
 test-lowest: export PYTHONSAFEPATH = 1
 test-lowest: .make/lowest
 	$(LOWEST)/pip install -q --disable-pip-version-check --no-deps --force-reinstall .
-	$(LOWEST)/pytest -n auto --dist loadfile -p no:cacheprovider tests/catalogue tests/cli tests/core tests/pages \
+	$(LOWEST)/pytest -n auto --dist loadfile --no-loadscope-reorder -p no:cacheprovider tests/catalogue tests/cli tests/core tests/pages \
 		tests/records tests/registry_file $(wildcard tests/test_*.py) --ignore tests/records/test_crash.py
 
 lint: .make/installed

@@ -14,6 +14,17 @@ def site(request, served):
     return served(request.param)
 
 
+# Where the script alone decides, one site shows it: what both serve is compared.
+@pytest.fixture
+def wsgi_site(served):
+    return served("flask")
+
+
+@pytest.fixture
+def asgi_site(served):
+    return served("fastapi")
+
+
 WAYS = ["/template", "/inline", "/script"]
 
 
@@ -68,9 +79,9 @@ def test_every_way_to_install_gives_the_same(served, visit, action):
         assert one == seen[0]
 
 
-def test_waiting_content(site, visit):
+def test_waiting_content(asgi_site, visit):
     """What waits wakes up in order when the visitor agrees, without a reload, and stays asleep otherwise."""
-    visitor = visit(site)
+    visitor = visit(asgi_site)
     page = visitor.go("/script")
     page.evaluate("document.addEventListener('consent', (event) => (window.heard = event.detail))")
     assert page.locator(".consent-placeholder").count() == 2
@@ -132,11 +143,11 @@ def test_one_choice_at_a_time(site, visit):
     assert page.url == f"{site.url}/template"
 
 
-def test_a_choice_lasts_and_does_not_slide(site, visit):
+def test_a_choice_lasts_and_does_not_slide(asgi_site, visit):
     """Refusal, dated to its day, and consent last equally long; cookies end with the choice however often set."""
     ends = []
     for action in ("reject-all", "accept-all"):
-        visitor = visit(site)
+        visitor = visit(asgi_site)
         visitor.go()
         visitor.act(action)
         visitor.go()
@@ -149,9 +160,9 @@ def test_a_choice_lasts_and_does_not_slide(site, visit):
     assert visitor.jar()["_ga"]["expires"] - ends[1] < 2
 
 
-def test_by_keyboard(site, visit):
+def test_by_keyboard(wsgi_site, visit):
     """The banner comes first, reject within three stops, focus shows and lands on the confirmation."""
-    visitor = visit(site)
+    visitor = visit(wsgi_site)
     page = visitor.go()
     assert page.evaluate("document.activeElement === document.body")
     stops = []
@@ -169,9 +180,9 @@ def test_by_keyboard(site, visit):
     assert page.locator(".consent-confirmation").count() == 0
 
 
-def test_focus_is_never_covered(site, visit):
+def test_focus_is_never_covered(wsgi_site, visit):
     """Going through the page by Tab, forwards and backwards, no focused link is behind the banner."""
-    visitor = visit(site, viewport={"width": 1000, "height": 700})
+    visitor = visit(wsgi_site, viewport={"width": 1000, "height": 700})
     page = visitor.go("/template")
     covered = """() => {
         const box = document.activeElement.getBoundingClientRect();
@@ -254,9 +265,9 @@ def test_axe(served, visit, packages, path, scheme):
         assert page.evaluate(violations.replace("#consent-banner", ".consent-placeholder")) == []
 
 
-def test_what_the_first_layer_says(site, visit):
+def test_what_the_first_layer_says(asgi_site, visit):
     """Who asks, what for, how many partners, that one may refuse and withdraw, and where to read on."""
-    visitor = visit(site)
+    visitor = visit(asgi_site)
     page = visitor.go()
     banner = page.get_by_role("region", name="Cookies on Example Magazine")
     text = banner.inner_text()
@@ -272,12 +283,12 @@ def test_what_the_first_layer_says(site, visit):
     for link in banner.get_by_role("link").all():
         assert page.request.get(link.get_attribute("href")).ok
     visitor.act("choose")
-    assert re.fullmatch(rf"{site.url}/consent/\?next=%2F", page.url)
+    assert re.fullmatch(rf"{asgi_site.url}/consent/\?next=%2F", page.url)
 
 
-def test_a_visitor_who_comes_back_by_history(site, visit):
+def test_a_visitor_who_comes_back_by_history(wsgi_site, visit):
     """A page from the history, older than a withdrawal, does not go on as if nothing had happened."""
-    visitor = visit(site)
+    visitor = visit(wsgi_site)
     page = visitor.go()
     visitor.act("accept-all")
     page.locator("a.consent-settings").click()
@@ -285,7 +296,7 @@ def test_a_visitor_who_comes_back_by_history(site, visit):
     visitor.act("withdraw")
     page.go_back()
     page.go_back()
-    page.wait_for_url(site.url + "/")
+    page.wait_for_url(wsgi_site.url + "/")
     visitor.settle()
     assert page.locator("html[data-ran]").count() == 0
 
