@@ -113,10 +113,12 @@ class Observations:
         key = verdict, "" if verdict.attributes.path else request.path[:LONGEST_REMEMBERED]
         if key in self._set or verdict.rule is None or judged.reason is _DELETION:
             return
+        self._settled.add(verdict.rule.name)
+        if len(verdict.name) + len(verdict.attributes.rest) > LONGEST_REMEMBERED:
+            return
         if len(self._set) >= _MOST_LEARNT:
             self._set = set()
         self._set.add(key)
-        self._settled.add(verdict.rule.name)
         if verdict.is_optional:
             self.learn(verdict.name, judged.before, request.full_path)
 

@@ -295,3 +295,18 @@ def test_nested_with_another_registry(policy, make_policy, registry_text):
 
     with pytest.raises(ConfigurationError, match="different registry"):
         run(policy, hiding)
+
+
+def test_a_start_with_a_key_of_hints_is_sent(policy):
+    """Only a message of hints that lost all its links is left out."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [], "links": []})
+
+    async def send(message):
+        sent.append(message["type"])
+
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "https", "headers": []}
+    asyncio.run(ConsentMiddleware(app, policy)(scope, None, send))
+    assert sent == ["http.response.start"]

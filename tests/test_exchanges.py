@@ -651,3 +651,26 @@ def test_a_proxy_that_says_https(exchanges, make_policy, caplog, field, warns):
     assert all('set [consent] https = "always"' in line for line in lines)
     exchanges.run_lines("_ga=1", fields=[field], secure=True, policy=policy)
     assert len([record for record in caplog.records if "proxy" in record.getMessage()]) == warns
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("X-Forwarded-Ssl", "on")],
+        [("X-Forwarded-Scheme", "https")],
+        [("X-Forwarded-Protocol", "https")],
+        [("X-Scheme", "https")],
+        [("X-Url-Scheme", "https")],
+        [("Front-End-Https", "on")],
+        [("CloudFront-Forwarded-Proto", "https")],
+        [("X-Forwarded-Proto", ", https")],
+        [("X-Forwarded-Proto", '"https"')],
+        [("Origin", "https://www.example.com")],
+    ],
+)
+def test_what_else_tells_of_https(exchanges, make_policy, caplog, fields):
+    """Whatever tells that visitors come over https while the server speaks http is warned of, once."""
+    policy = make_policy()
+    for _ in range(2):
+        exchanges.run(secure=False, fields=fields, policy=policy)
+    assert caplog.text.count('https = "always"') == 1

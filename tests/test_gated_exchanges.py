@@ -93,3 +93,11 @@ def test_early_hints(gated):
     scope = {"type": "http", "method": "GET", "scheme": "https", "path": "/", "headers": []}
     asyncio.run(ConsentMiddleware(app, gated)(scope, None, send))
     assert sent == [{"type": "http.response.early_hint", "links": [b"</own.css>; rel=preload"]}]
+
+
+def test_looking_for_third_parties_keeps_pages_in_caches(exchanges, make_policy, registry_text):
+    """Where no vendor has hosts the policy that is reported is everybody's: a shared page stays shared."""
+    policy = make_policy(registry_text + '[gating]\nmode = "report"\n')
+    answer = exchanges.run([("Cache-Control", "public, max-age=600")], policy=policy)
+    assert answer.get("content-security-policy-report-only")
+    assert (answer.get("cache-control"), answer.get("vary")) == ("public, max-age=600", None)

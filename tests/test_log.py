@@ -146,7 +146,6 @@ def test_nothing_of_a_request_but_names_is_logged(both_doors, make_policy, lines
             assert SECRET not in told
 
 
-@pytest.mark.xfail(reason="CookieMemory.is_new keeps verdicts of long lines")
 def test_nothing_long_is_remembered(exchanges, make_policy, visitors):
     """Names, paths and attributes of 20,000 octets leave nothing behind: in memory is what is short."""
     policy = make_policy()
@@ -272,3 +271,20 @@ def test_what_a_report_says_is_cut(exchanges, make_policy, registry_text, lines)
     assert len(told) < 700
     assert SECRET not in told
     assert [len(seen.host) for seen in policy.observations.loaded()] == [len(f"{host}.example")]
+
+
+def test_refusals_without_a_store_do_not_fill_the_log(exchanges, make_policy, tmp_path, monkeypatch, caplog):
+    """Records that go to the log are bounded as all lines are: strangers can refuse as often as they like."""
+    from consent_middleware.errors import RecordStoreError
+
+    policy = make_policy(records=f"sqlite:///{tmp_path}/x.db")
+
+    def fail(event):
+        raise RecordStoreError("down")
+
+    monkeypatch.setattr(policy.records, "append", fail)
+    for _ in range(300):
+        exchanges.run(method="POST", path="/consent/", body=b"choice=reject-all", policy=policy,
+                      fields=[("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")])
+    assert len(caplog.records) <= 130
+    policy.records.close()

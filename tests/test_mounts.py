@@ -1,10 +1,11 @@
 """Below a mount: links are made from where we were entered, whatever the server or a dispatcher makes of it."""
 
+import asyncio
 import re
 
 import pytest
 
-from consent_middleware.asgi import environ_of
+from consent_middleware.asgi import ConsentMiddleware, environ_of
 from consent_middleware.pages.embed import Embedded
 
 
@@ -94,3 +95,27 @@ def test_reports_go_below_the_mount(exchanges, make_policy, registry_text, mount
     answer = exchanges.run(policy=policy, mount=mount)
     address = answer.get("content-security-policy-report-only").rpartition("report-uri ")[2]
     assert address == f"{mount.rstrip('/')}/consent/report"
+
+
+@pytest.mark.parametrize(("root", "path"), [("api", "/api/consent/"), ("/r\udc80", "/r\udc80/consent/"), ("/api", "/p\udc80")])
+def test_odd_roots(policy, root, path):
+    """A root without its first slash is a mount as well; octets that are no UTF-8 stop nothing."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"set-cookie", b"session=1")]})
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "scheme": "https",
+             "headers": [(b"host", b"www.example.com"), (b"cookie", b"_ga=1"), (b"accept", b"text/html")]}
+    asyncio.run(ConsentMiddleware(app, policy)(scope, receive, send))
+    names = [name for name, _ in sent[0]["headers"]]
+    if path.endswith("/consent/"):
+        assert b"referrer-policy" in names
+    else:
+        assert (b"set-cookie", b"session=1") in sent[0]["headers"]
