@@ -3,14 +3,13 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from io import BytesIO
 from typing import Any
 
-from .core.header_fields import Header, as_text
+from .core.header_fields import as_text
 from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
 from .policy import ConsentPolicy
-from .request import KEY, mount_of, quoted
+from .request import KEY, mount_of, path_below_mount, quoted
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,7 +31,6 @@ _COMMON = frozenset(
         *(b"if-none-match", b"if-modified-since", b"x-forwarded-for", b"x-real-ip"),
     }
 )
-_BODY_LIMIT = 64 * 1024
 
 
 class ConsentMiddleware:
@@ -61,7 +59,9 @@ class ConsentMiddleware:
             return send(message)
 
         if request.method and engine.is_page(request.path):
-            await _serve_page(scope, receive, send_judged, exchange)
+            from .pages import over_asgi  # noqa: PLC0415 - the request path never needs Werkzeug
+
+            await over_asgi.serve(exchange, receive, send_judged)
             return
         try:
             await self.app(_inner_scope(scope, exchange), receive, send_judged)
@@ -116,7 +116,9 @@ def _inner_scope(scope: Scope, exchange: Exchange) -> Scope:
 def _hide(scope: Scope, exchange: Exchange) -> None:
     hidden = exchange.hidden_fields()
     if hidden:
-        scope["headers"] = [f for f in scope["headers"] if f[0].decode("latin-1").strip().lower() not in hidden]
+        scope["headers"] = [
+            f for f in scope["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
+        ]
     if exchange.hides_cookies:
         _hide_cookies(scope, exchange.visible_cookies.encode("latin-1"))
 
@@ -142,7 +144,7 @@ class AsgiRequest:
         self.target = scope
         self.method: str = scope["method"] if scope["type"] == "http" else ""
         root: str = scope.get("root_path", "")
-        self.path: str = _path_below_mount(scope) if root else scope["path"]
+        self.path: str = path_below_mount(scope) if root else scope["path"]
         self.mount = mount_of(root) if root else ""
         self.secure = scope.get("scheme") in {"https", "wss"}
         self._read: dict[bytes, bytes] | None = None
@@ -184,80 +186,3 @@ def _read_fields(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     for name, value in pairs:
         several.setdefault(name.lower(), []).append(value)
     return {name: b",".join(values) for name, values in several.items()}
-
-
-def _path_below_mount(scope: Scope) -> str:
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    # Servers put a root before the path as it was given to them; its last slash may be the path's own.
-    for prefix in (root, root.rstrip("/"), f"/{root.strip('/')}") if root else ():
-        below = path.removeprefix(prefix)
-        if below.startswith("/") or not below:
-            return below
-    return path
-
-
-async def _serve_page(scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-    """Run the consent pages, which are synchronous, in a worker thread."""
-    from .pages import respond  # noqa: PLC0415 - the request path never needs Werkzeug
-
-    body = await _read_body(receive)
-    if body is None:
-        return
-    environ = environ_of(scope, body)
-    page = await asyncio.to_thread(respond, environ, exchange)
-    headers: list[Header] = page.get_wsgi_headers(environ).to_wsgi_list()
-    fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": page.status_code, "headers": fields})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.get_data()})
-
-
-async def _read_body(receive: Receive) -> bytes | None:
-    """The body, cut just above the limit so that the pages refuse it; None if the client is gone."""
-    body = bytearray()
-    while len(body) <= _BODY_LIMIT:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            break
-    return bytes(body[: _BODY_LIMIT + 1])
-
-
-def environ_of(scope: Scope, body: bytes = b"") -> dict[str, Any]:
-    """A WSGI environ for the pages (PEP 3333)."""
-    host, port = scope.get("server") or ("localhost", None)
-    root: str = scope.get("root_path", "").rstrip("/")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": root.encode().decode("latin-1"),
-        "PATH_INFO": _path_below_mount(scope).encode().decode("latin-1"),
-        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
-        "SERVER_NAME": host,
-        "SERVER_PORT": str(port or 80),
-        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.input": BytesIO(body),
-        "wsgi.errors": BytesIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }
-    _add_fields(environ, scope["headers"])
-    environ["CONTENT_LENGTH"] = str(len(body))
-    return environ
-
-
-def _add_fields(environ: dict[str, Any], fields: Iterable[tuple[bytes, bytes]]) -> None:
-    values: dict[str, list[str]] = {}
-    for raw_name, raw_value in fields:
-        name = raw_name.decode("latin-1").upper().replace("-", "_")
-        if name == "TRANSFER_ENCODING":
-            # The server has undone it; what reads the body has its length.
-            continue
-        key = name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}"
-        values.setdefault(key, []).append(raw_value.decode("latin-1"))
-    for key, several in values.items():
-        environ[key] = ("; " if key == "HTTP_COOKIE" else ",").join(several)

@@ -16,9 +16,9 @@ from .core.consent import NO_SIGNALS, Consent, Signals
 from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, declared_scopes, expire
 from .core.fail_closed import FailClosed
 from .core.filtering import Filter
-from .core.gating import Gate
+from .core.gating import Gate, Recipient
 from .core.header_fields import Field, FieldKind, is_field_text
-from .core.permissions import permissions_on
+from .core.permissions import Permissions, permissions_on
 from .core.registry import LONGEST_REMEMBERED, CookieRule, LawModel
 from .core.structured_fields import forwarded_proto
 from .core.visitor import Circumstances, VisitorView, view_visitor
@@ -179,6 +179,7 @@ class Engine:
         self._pages, self._page_start = settings.path, f"{settings.path}/"
         self._gpc_path = GPC_PATH if settings.gpc == "refuse" else self._pages
         self._always_https = settings.https == "always"
+        self._gate_fields = lru_cache(_MOST_ANSWERS)(self._work_out_gate_fields)
         self._told = lru_cache(_MOST_ANSWERS)(self._work_out_deletions)
 
     def _signal_fields(self) -> Iterable[str]:
@@ -244,13 +245,23 @@ class Engine:
         log.warning("model returned what is none of %s: the request counts as opt-in", _MODELS)
         return "opt-in"
 
+    def gate_fields(self, recipient: Recipient) -> tuple[list[Field], list[Field]]:
+        """What gates third parties on a page that says nothing of them itself: as text, and as octets."""
+        return self._gate_fields(recipient.permissions, recipient.withdrawn, recipient.report_uri)
+
+    def _work_out_gate_fields(
+        self, permissions: Permissions, withdrawn: bool, report_uri: str
+    ) -> tuple[list[Field], list[Field]]:
+        page = [("Content-Type", "text/html")]
+        recipient = Recipient(permissions=permissions, withdrawn=withdrawn, report_uri=report_uri)
+        added = [*self.gate.response_headers(200, page, recipient)][len(page) :]
+        return added, [(name.lower().encode(), value.encode("latin-1")) for name, value in added]
+
     def places(self, name: str, rule: CookieRule | None) -> tuple[CookieScope, ...]:
         """Where a cookie is declared or was seen to be set."""
         return (*declared_scopes(rule), *self.policy.observations.places(name)) if rule else ()
 
-    def deletions(
-        self, unwanted: Sequence[UnwantedCookie], around: RequestScope, room: int
-    ) -> Deletions:
+    def deletions(self, unwanted: Sequence[UnwantedCookie], around: RequestScope, room: int) -> Deletions:
         """What `expire` makes of cookies that came, remembered: visitors of a page have the same ones.
 
         For an answer that makes no choice and sets no cookie of their names. `room` is in octets.
@@ -275,7 +286,9 @@ class Engine:
         self, unwanted: Sequence[UnwantedCookie], around: RequestScope, lines: Sequence[str], room: int
     ) -> Deletions:
         """What `core.deletion.expire` makes of cookies on an answer with these Set-Cookie values."""
-        return Deletions.of(expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room))
+        return Deletions.of(
+            expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room)
+        )
 
 
 def _came_by_https(request: Request) -> bool:

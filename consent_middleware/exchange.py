@@ -18,7 +18,7 @@ from .core.compiled import NOTHING
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only
 from .core.deletion import BUDGET, RequestScope, UnwantedCookie, field_octets
 from .core.filtering import CookiesSeen, Filtered, Judged, split_cookies
-from .core.gating import Recipient
+from .core.gating import Recipient, makes_document
 from .core.header_fields import Field, FieldKind, as_pairs, as_text, as_texts
 from .core.measurement import begins_with
 from .core.registry import LawModel
@@ -72,14 +72,17 @@ class Answer(NamedTuple):
         """A field of ours, as the door has it: ASGI wants names in lower case."""
         return (name.lower().encode(), value.encode("latin-1")) if self.octets else (name, value)
 
-    @property
-    def content_type(self) -> str | None:
-        """The first of its `Content-Type` fields, None without one."""
-        if FieldKind.TYPE in self.kinds:
-            for name, value in self.fields:
-                if len(name) == _TYPE_OCTETS and as_text(name).lower() == "content-type":
-                    return as_text(value)
-        return None
+    def content_types(self) -> tuple[str, ...]:
+        """The values of its `Content-Type` fields."""
+        if FieldKind.TYPE not in self.kinds:
+            return ()
+        return tuple(
+            [
+                as_text(value)
+                for name, value in self.fields
+                if len(name) == _TYPE_OCTETS and as_text(name).lower() == "content-type"
+            ]
+        )
 
     def texts(self) -> list[tuple[str, str]]:
         """Its fields as text."""
@@ -102,9 +105,10 @@ class Exchange:
         "_came_with",
         "_cookies",
         "_is_known",
+        "_names",
         "_pending",
-        "_same_site",
         "_phase",
+        "_same_site",
         "changes",
         "compiled",
         "engine",
@@ -145,14 +149,14 @@ class Exchange:
         self.model: LawModel = engine.model if policy.model is None else engine.model_of(request.target)
         self.signals = NO_SIGNALS if request.is_plain else _signals(request)
         honoured = self.signals if engine.honours_signals else NO_SIGNALS
-        names, tokens = split_cookies(request.cookie, engine.own_names[secure])
+        self._names, tokens = split_cookies(request.cookie, engine.own_names[secure])
         if not request.is_plain and (token := request.field("consent-token")):
             tokens.append(token)
-        if len(names) + len(tokens) > MOST_PAIRS:
+        if len(self._names) > MOST_PAIRS:
             # There may be a refusal among what is not read.
             tokens.append("")
         self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
-        if not engine.filter.today(self.view, self.now).visible.issuperset(names):
+        if not engine.filter.today(self.view, self.now).visible.issuperset(self._names):
             self._read_cookies()
 
     def _read_cookies(self) -> None:
@@ -166,7 +170,9 @@ class Exchange:
     def _cookies_seen(self) -> CookiesSeen:
         """What the request's cookies are for the visitor as now known."""
         same_site = self.is_same_site
-        seen = self.engine.filter.cookies_seen(self.request.cookie, self.view, self.now, same_site=same_site)
+        seen = self.engine.filter.cookies_seen(
+            self.request.cookie, self._names, self.view, self.now, same_site=same_site
+        )
         if seen.arrived:
             self.policy.observations.note_arrivals(seen.arrived, self.now)
         return seen
@@ -435,13 +441,13 @@ class Exchange:
 
     def _take_note(self, judged: list[Judged]) -> bool:
         """Note what became of cookies; whether the answer depends on this visitor, or hides that it did."""
-        policy, personal = self.policy, self.was_read
+        policy, personal, noted = self.policy, self.was_read, self.policy.observations.noted
         for one in judged:
             if one.after is None:
                 policy.decision_log.note(one.verdict, one.reason)
                 personal = True
                 continue
-            if not policy.observing:
+            if one.verdict not in noted and not policy.observing:
                 policy.observations.note_set(one, self.request)
             personal = personal or one.verdict.is_optional or one.reason is _OWN
         return personal
@@ -449,12 +455,19 @@ class Exchange:
     def _gate(self, answer: Answer) -> Answer:
         """The second stage: third parties that this visitor does not allow stay closed."""
         recipient = self._recipient()
+        if FieldKind.GATED not in answer.kinds:
+            if not makes_document(answer.content_types(), recipient.destination):
+                return answer
+            fields = [*answer.fields, *self.engine.gate_fields(recipient)[answer.octets]]
+            return self._gated(answer, fields)
         texts = answer.texts()
         status = _code(answer.status)
         if not self.engine.gate.governs(status, texts, recipient.destination):
             return answer
         texts = list(self.engine.gate.response_headers(status, texts, recipient))
-        fields = _in_form(texts, answer.fields, octets=answer.octets)
+        return self._gated(answer, _in_form(texts, answer.fields, octets=answer.octets))
+
+    def _gated(self, answer: Answer, fields: list[Field]) -> Answer:
         if self.engine.gate.gated_vendors:
             return answer.personal(fields)
         # Where no vendor has hosts, what is reported is the same for all.
@@ -488,7 +501,7 @@ class Exchange:
 
     def _is_for_all(self, answer: Answer) -> bool:
         destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
-        if cache_control.is_resource(destination, accept, answer.content_type):
+        if cache_control.is_resource(destination, accept, next(iter(answer.content_types()), None)):
             return True
         return _CACHING in answer.kinds and cache_control.is_shared(answer.texts(), self.now)
 
@@ -512,9 +525,7 @@ class Exchange:
             if not self.view.permissions.allows_rule(rule):
                 yield UnwantedCookie(name, named=True, rule=rule, came=False)
 
-    def _own_lines(
-        self, answer: Answer, deletions: Deletions, *, certain: bool = True
-    ) -> list[str]:
+    def _own_lines(self, answer: Answer, deletions: Deletions, *, certain: bool = True) -> list[str]:
         """Our own cookies, as Set-Cookie values.
 
         The choice that was made, or the note that exempt measurement begins; without `certain`, where it may.
@@ -581,7 +592,9 @@ class Exchange:
         try:
             if not self.changes:
                 return []
-            return [("Set-Cookie", self.policy.consent_cookie(self.changes[-1].consent, self.now, self.secure))]
+            return [
+                ("Set-Cookie", self.policy.consent_cookie(self.changes[-1].consent, self.now, self.secure))
+            ]
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("the cookie of a choice could not be made", error)
             return []

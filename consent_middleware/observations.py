@@ -77,6 +77,8 @@ class Observations:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._learnt = lru_cache(_MOST_LEARNT)(_Learnt)
+        self.noted = set[Verdict]()
+        """Verdicts on lines that state their path, of which all was noted."""
         self._set = set[tuple[Verdict, str]]()
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
@@ -114,11 +116,13 @@ class Observations:
         if key in self._set or verdict.rule is None or judged.reason is _DELETION:
             return
         self._settled.add(verdict.rule.name)
-        if len(verdict.name) + len(verdict.attributes.rest) > LONGEST_REMEMBERED:
+        if not verdict.is_short:
             return
         if len(self._set) >= _MOST_LEARNT:
-            self._set = set()
+            self._set, self.noted = set(), set()
         self._set.add(key)
+        if verdict.attributes.path:
+            self.noted.add(verdict)
         if verdict.is_optional:
             self.learn(verdict.name, judged.before, request.full_path)
 

@@ -99,7 +99,9 @@ class Log:
         if number <= _MOST_LINES:
             logger.error("%s", line)
         elif number == _MOST_LINES + 1:
-            logger.error("more refusals could not be stored: they hold, but are in the log no more this minute")
+            logger.error(
+                "more refusals could not be stored: they hold, but are in the log no more this minute"
+            )
 
     def _write(self, level: int, message: str, *words: str) -> bool:
         number = self._lines.next()
@@ -138,7 +140,7 @@ class DecisionLog:
             drop.told = self._log.warning(
                 "Set-Cookie '%s' %s: %s; %s", drop.name, self._verb, drop.reason.value, advice
             )
-        if drop.told:
+        if drop.told and verdict.is_short:
             self._told = self._told if len(self._told) < _MOST_TOLD else set()
             self._told.add((verdict, reason))
 

@@ -15,7 +15,7 @@ from .core.registry import LawModel
 from .core.set_cookie import EPOCH, imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
-from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
+from .errors import BadTokenError, ConfigurationWarning, RecordStoreError
 from .observations import Observations
 from .observe import DecisionLog, Log
 from .recording import ChoiceHook, Recorder

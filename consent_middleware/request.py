@@ -50,6 +50,18 @@ def mount_of(root: str | bytes) -> str:
     return f"/{inner}" if inner else ""
 
 
+def path_below_mount(scope: Mapping[str, Any]) -> str:
+    """The path of an ASGI scope below its `root_path`."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    # Servers put a root before the path as it was given to them; its last slash may be the path's own.
+    # Some leave out its first.
+    for prefix in (root, root.rstrip("/"), f"/{root.strip('/')}") if root else ():
+        if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+            return path[len(prefix) :]
+    return path
+
+
 class Request(Protocol):
     """What the middleware needs to know of a request; each door reads it from its own protocol."""
 

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from consent_middleware.asgi import ConsentMiddleware, environ_of
+from consent_middleware.asgi import ConsentMiddleware
 from consent_middleware.pages.embed import Embedded
+from consent_middleware.pages.over_asgi import environ_of
 
 
 def ours(html):
@@ -97,7 +98,9 @@ def test_reports_go_below_the_mount(exchanges, make_policy, registry_text, mount
     assert address == f"{mount.rstrip('/')}/consent/report"
 
 
-@pytest.mark.parametrize(("root", "path"), [("api", "/api/consent/"), ("/r\udc80", "/r\udc80/consent/"), ("/api", "/p\udc80")])
+@pytest.mark.parametrize(
+    ("root", "path"), [("api", "/api/consent/"), ("/r\udc80", "/r\udc80/consent/"), ("/api", "/p\udc80")]
+)
 def test_odd_roots(policy, root, path):
     """A root without its first slash is a mount as well; octets that are no UTF-8 stop nothing."""
     sent = []
@@ -111,8 +114,14 @@ def test_odd_roots(policy, root, path):
     async def receive():
         return {"type": "http.request"}
 
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "scheme": "https",
-             "headers": [(b"host", b"www.example.com"), (b"cookie", b"_ga=1"), (b"accept", b"text/html")]}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "root_path": root,
+        "scheme": "https",
+        "headers": [(b"host", b"www.example.com"), (b"cookie", b"_ga=1"), (b"accept", b"text/html")],
+    }
     asyncio.run(ConsentMiddleware(app, policy)(scope, receive, send))
     names = [name for name, _ in sent[0]["headers"]]
     if path.endswith("/consent/"):

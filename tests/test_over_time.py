@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from consent_middleware import Consent, get_consent
 from consent_middleware.core.cache_control import is_shared
-from consent_middleware.core.periods import THIRTEEN_MONTHS
 from consent_middleware.core.set_cookie import read_set_cookie
 from consent_middleware.pages.offer import make_offer
 

@@ -73,7 +73,9 @@ class Consent:
             given = getattr(self, name)
             if type(given) is not tuple or len(given) > 1:
                 object.__setattr__(self, name, tuple(sorted(set(given))))
-        if self.decided_at.tzinfo is not UTC or (self.measured_since and self.measured_since.tzinfo is not UTC):
+        if self.decided_at.tzinfo is not UTC or (
+            self.measured_since and self.measured_since.tzinfo is not UTC
+        ):
             self._keep_in_utc()
 
     def _keep_in_utc(self) -> None:

@@ -11,7 +11,7 @@ from .deletion import UnwantedCookie
 from .header_fields import BREAKS, Field, FieldKind, without_breaks
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
-from .set_cookie import MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
+from .set_cookie import LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
 from .structured_fields import is_token
 from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Reason, ResponseContext, Verdict
 from .visitor import VisitorView
@@ -67,10 +67,17 @@ class CookiesSeen(NamedTuple):
     """The names of cookies that fall under no rule; not the text of nameless ones, which is a value."""
 
 
+class Shown(NamedTuple):
+    """Which pairs of `Cookie` values with the same names the app may see, and what has to go."""
+
+    kept: tuple[int, ...]
+    unwanted: tuple[UnwantedCookie, ...]
+
+
 class Remembered:
     """What was decided under the same permissions on one day: about lines, and about cookies of requests."""
 
-    __slots__ = ("hidden", "since", "until", "verdicts", "visible")
+    __slots__ = ("hidden", "shown", "since", "until", "verdicts", "visible")
 
     def __init__(self, now: datetime, own_names: frozenset[str]) -> None:
         self.since = utc_day(now)
@@ -81,6 +88,8 @@ class Remembered:
         """Names of cookies that the app may see, whatever their values, and that were told of today."""
         self.hidden: dict[str, UnwantedCookie] = {}
         """Cookies that it may not see, by their names."""
+        self.shown: dict[tuple[str, ...], Shown] = {}
+        """What the app may see of `Cookie` values that are hidden in part, by the names in them."""
 
 
 class Filter:
@@ -150,7 +159,7 @@ class Filter:
         if one.reason is not Reason.UNDECLARED:
             return one
         verdict = replace(one.verdict, refusal=None, fixed=None)
-        after, reason = verdict.judge(line, line.partition(";")[0], None, context)
+        after, reason = verdict.judge(line, line.partition(";")[0], None, context, is_plain=False)
         return one._replace(after=after, reason=reason)
 
     def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
@@ -161,7 +170,12 @@ class Filter:
         if verdict is None:
             tail, end = cut_date(tail)
             verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
-        after, reason = verdict.judge(line, head, end, context)
+        # Nearly every line is printable ASCII, which the built-in checks see at a tenth of the cost.
+        is_plain = len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable()
+        if is_plain and verdict.fixed is not None:
+            after, reason = verdict.fixed
+            return _new(Judged, (verdict, line, line if after == "" else after, reason))
+        after, reason = verdict.judge(line, head, end, context, is_plain=is_plain)
         return _new(Judged, (verdict, line, after, reason))
 
     def _verdict(self, name: str, tail: str, context: ResponseContext, remembered: Remembered) -> Verdict:
@@ -213,8 +227,8 @@ class Filter:
     ) -> Filtered:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
-        The fields are tuples, all of text or all of octets; TypeError or ValueError for others. `review` sees each line with
-        what becomes of it, and says what does. What is no field never leaves: see `sendable`.
+        The fields are tuples, all of text or all of octets; TypeError or ValueError for others. `review` sees
+        each line with what becomes of it, and says what does. What is no field never leaves: see `sendable`.
         """
         leaving: list[Field] = []
         judged: list[Judged] = []
@@ -278,14 +292,21 @@ class Filter:
         return ((name, safe if isinstance(value, str) else safe.encode("latin-1")),)
 
     def cookies_seen(
-        self, field: str, view: VisitorView, now: datetime, *, same_site: bool
+        self, field: str, names: list[str], view: VisitorView, now: datetime, *, same_site: bool
     ) -> CookiesSeen:
-        """What a request's `Cookie` value holds for one visitor.
+        """What a request's `Cookie` value holds for one visitor; `names` are those of `split_cookies`.
 
         `same_site` says whether the request demonstrably comes from this site: only then a cookie of exempt
         measurement can be told to be of unknown age, and only then it is noted which cookies come.
         """
-        return _CookieReader(self, view, self.today(view, now), same_site=same_site).read(field)
+        remembered = self.today(view, now)
+        shown = remembered.shown.get(tuple(names))
+        if shown is None:
+            return _CookieReader(self, view, remembered, same_site=same_site).read(field, names)
+        pieces = field.split(";")
+        text = ";".join([pieces[index] for index in shown.kept]).lstrip(" ")
+        seen: CookiesSeen = _new(CookiesSeen, (text, shown.unwanted, (), (), ()))
+        return seen
 
 
 class _CookieReader:
@@ -297,31 +318,36 @@ class _CookieReader:
         self._arrived: list[CookieRule] = []
         self._unaged: list[CookieRule] = []
         self._undeclared: list[str] = []
+        self._repeats = True
+        """Whether all was known by its name, so that the same names have the same outcome today."""
 
-    def read(self, field: str) -> CookiesSeen:
+    def read(self, field: str, names: list[str]) -> CookiesSeen:
         """Read the pairs between `;`, `MOST_PAIRS` at most: behind them the app is shown none at all."""
         pieces = field.split(";", MOST_PAIRS)
-        visible, hidden = self._remembered.visible, self._remembered.hidden
-        kept = []
-        for piece in pieces[:MOST_PAIRS]:
-            name, equals, _ = piece.partition("=")
-            name = name.strip(_BLANKS)
-            if name in visible:
-                kept.append(piece)
-            elif equals and name in hidden:
-                self._unwanted[name, True] = hidden[name]
-            elif self._is_shown(name, piece, named=bool(equals)):
-                kept.append(piece)
-        text = ";".join(kept).lstrip(" ") if len(kept) < len(pieces) else field
-        seen = (
+        kept = [i for i, piece in enumerate(pieces[:MOST_PAIRS]) if self._shows(names[i], piece)]
+        text = ";".join([pieces[i] for i in kept]).lstrip(" ") if len(kept) < len(pieces) else field
+        seen = CookiesSeen(
             "" if len(pieces) > MOST_PAIRS else text,
             tuple(self._unwanted.values()),
             tuple(self._arrived),
             tuple(self._unaged),
             tuple(self._undeclared),
         )
-        found: CookiesSeen = _new(CookiesSeen, seen)
-        return found
+        if self._repeats and len(kept) < len(pieces) and sum(map(len, names)) <= LONGEST_REMEMBERED:
+            self._by.make_room()
+            self._remembered.shown[tuple(names)] = Shown(tuple(kept), seen.unwanted)
+        return seen
+
+    def _shows(self, name: str, piece: str) -> bool:
+        if name in self._remembered.visible:
+            return True
+        hidden = self._remembered.hidden.get(name)
+        if hidden is not None:
+            self._unwanted[name, True] = hidden
+            return False
+        self._repeats = False
+        named = not name.endswith(" ")
+        return self._is_shown(name.rstrip(" "), piece, named=named)
 
     def _is_shown(self, name: str, piece: str, *, named: bool) -> bool:
         rule = self._by.classify(name)
@@ -378,19 +404,18 @@ class _CookieReader:
 
 
 def split_cookies(field: str, own_names: frozenset[str]) -> tuple[list[str], list[str]]:
-    """The names of the cookies of a `Cookie` value but for our own, and the values of our own.
+    """The names of the cookies of a `Cookie` value, pair by pair, and the values of our own.
 
     Names lose SP and HTAB alone, as in browsers: what else stands beside a name is a part of it. A pair
-    without `=` is a nameless cookie; its name is its text, since that is how the app will see a nameless
-    cookie that impersonates a named one.
+    without `=` is a nameless cookie: its name is its text, since that is how the app will see a nameless
+    cookie that impersonates a named one, and a blank behind it, which no other name has.
     """
     names: list[str] = []
     own: list[str] = []
     for piece in field.split(";", MOST_PAIRS):
-        name, _, value = piece.partition("=")
+        name, equals, value = piece.partition("=")
         name = name.strip(_BLANKS)
         if name in own_names:
             own.append(value.strip(_BLANKS))
-        else:
-            names.append(name)
+        names.append(name if equals else f"{name} ")
     return names, own

@@ -142,7 +142,11 @@ class Gate:
         self._opening = lru_cache(128)(self._open)
         self._governed = self._names()
         self._read = self._governed | {"content-type", "location"}
-        self.looks_at = self._governed | {"location", "permissions-policy", "content-security-policy-report-only"}
+        self.looks_at = self._governed | {
+            "location",
+            "permissions-policy",
+            "content-security-policy-report-only",
+        }
         """The response fields, in lower case, that are judged together with what is added."""
         self.withheld = self._governed - {"content-security-policy"}
         """The response fields, in lower case, that do not leave where they cannot be judged."""

@@ -17,11 +17,11 @@ All texts are latin-1 views of octets (PEP 3333). Nothing here raises on any tex
 """
 
 import re
-from math import floor
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from math import floor
 from typing import NamedTuple
 
 LONGEST_PAIR = 4096
@@ -132,9 +132,7 @@ class Attributes(NamedTuple):
             dates=(end,), valid=self.valid._replace(end=end), latest=self.latest._replace(end=end)
         )
 
-    def life(
-        self, now: datetime, sent: Sequence[datetime | None] = (), end: datetime | None = None
-    ) -> Life:
+    def life(self, now: datetime, sent: Sequence[datetime | None] = (), end: datetime | None = None) -> Life:
         """How long the line asks to be kept from `now` on.
 
         `sent` is what the answer states as its `Date`, None for one that cannot be read. `end` stands for the
@@ -180,7 +178,7 @@ class SetCookie(NamedTuple):
 
 def lasting(text: str, seconds: int, now: datetime) -> str:
     """A line's name, value and other attributes with one `Max-Age` and the `Expires` that matches it."""
-    return f"{text}; Max-Age={seconds}; Expires={imf_fixdate(now + timedelta(seconds=seconds))}"
+    return f"{text}; Max-Age={seconds}; Expires={_imf_second(floor(now.timestamp() + seconds))}"
 
 
 def deletion(name: str, attributes: Attributes) -> str:
@@ -411,7 +409,11 @@ def cookie_date(text: str) -> datetime | None:
 
 def imf_fixdate(moment: datetime) -> str:
     """Write a date as RFC 9110, section 5.6.7, wants it, cut to the second."""
-    day, second = divmod(floor(moment.timestamp()), 86_400)
+    return _imf_second(floor(moment.timestamp()))
+
+
+def _imf_second(count: int) -> str:
+    day, second = divmod(count, 86_400)
     return f"{_day_text(day)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
 
 

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
-from .periods import Period
-from .registry import CookieRule, Purpose
 from .header_fields import Field, as_text
+from .periods import Period
+from .registry import LONGEST_REMEMBERED, CookieRule, Purpose
 from .set_cookie import (
     LONGEST_PAIR,
     Attributes,
@@ -23,8 +23,8 @@ from .set_cookie import (
     Life,
     cookie_date,
     deletion,
-    lasting,
     is_unsafe,
+    lasting,
     read_attributes,
     value_of,
 )
@@ -218,6 +218,11 @@ class Verdict:
     fixed: Outcome | None = None
     """What becomes of every such line, whatever its value and the time; the line itself stands as ""."""
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it may be remembered: strangers and apps can make up names and attributes without end."""
+        return len(self.name) + len(self.attributes.rest) <= LONGEST_REMEMBERED
+
     def with_fixed(self, tail: str) -> "Verdict":
         """The verdict with what is fixed worked out; `tail` is what stands behind the `;` of its lines."""
         return replace(self, fixed=self._fixed(tail))
@@ -238,19 +243,20 @@ class Verdict:
         raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
         return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
 
-    def judge(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
+    def judge(
+        self, line: str, head: str, end: datetime | None, context: ResponseContext, *, is_plain: bool
+    ) -> Outcome:
         """What becomes of one line, and why.
 
         `head` is its name and value as they stand in it, `end` its date where that was cut from the attributes.
+        `is_plain` says that it is printable ASCII, with a name and a value that are not too long.
         """
-        # Nearly every line is printable ASCII, which the built-in checks see at a tenth of the cost.
-        if len(head) > LONGEST_PAIR or not (line.isascii() and line.isprintable()):
+        if not is_plain:
             flaw = self._flaw_of_value(line, head)
             if flaw is not None:
                 return None, flaw
-        fixed = self.fixed
-        if fixed is not None:
-            return fixed if fixed[0] != "" else (line, fixed[1])
+        if self.fixed is not None:
+            return self.fixed if self.fixed[0] != "" else (line, self.fixed[1])
         life = self.attributes.timeless
         if life is None:
             life = self.attributes.life(context.now, context.sent, end)

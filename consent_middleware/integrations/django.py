@@ -17,9 +17,9 @@ from django.template import Library
 from django.utils.safestring import SafeString
 from markupsafe import Markup
 
-from ..asgi import environ_of
 from ..errors import ConsentStateError
 from ..pages.embed import Embedded, template_call
+from ..pages.over_asgi import environ_of
 
 register = Library()
 

@@ -7,8 +7,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.templating import Jinja2Templates
 
-from ..asgi import environ_of
 from ..pages.embed import Embedded, template_call
+from ..pages.over_asgi import environ_of
 
 
 def init_templates(templates: Jinja2Templates) -> None:

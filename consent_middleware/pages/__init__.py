@@ -7,9 +7,9 @@ from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 from werkzeug.utils import redirect
 
+from ..engine import GPC_PATH
 from ..errors import RecordStoreError
 from ..exchange import Exchange
-from ..engine import GPC_PATH
 from . import banner, choose, cookie_policy, openapi, preferences, questions, receipt, reports, static_files
 from .problems import problem
 from .visit import Visit, json_response, page_request

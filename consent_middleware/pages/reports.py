@@ -14,5 +14,7 @@ def receive(visit: Visit) -> Response:
     if exchange.engine.gate.mode != "report":
         raise NotFound("No reports are taken here.")
     body = read_body(visit.request)
-    exchange.policy.observations.note_reports(read_reports(body, visit.request.content_type or ""), exchange.now)
+    exchange.policy.observations.note_reports(
+        read_reports(body, visit.request.content_type or ""), exchange.now
+    )
     return Response(status=204)

@@ -61,13 +61,15 @@ choices = st.none() | st.builds(
 moments = st.sampled_from(
     [timedelta(0), timedelta(seconds=1), timedelta(seconds=3), timedelta(days=2), timedelta(days=-1)]
 )
-dates = st.sampled_from([
-    [],
-    [],
-    [("Date", imf_fixdate(NOW))],
-    [("date", imf_fixdate(NOW + timedelta(days=9)))],
-    [("Date", "today")],
-])
+dates = st.sampled_from(
+    [
+        [],
+        [],
+        [("Date", imf_fixdate(NOW))],
+        [("date", imf_fixdate(NOW + timedelta(days=9)))],
+        [("Date", "today")],
+    ]
+)
 
 
 @given(

@@ -119,7 +119,7 @@ def _embedded(page_of) -> str:
     seen = []
 
     def keep(target):
-        from consent_middleware.asgi import environ_of
+        from consent_middleware.pages.over_asgi import environ_of
 
         environ = target if "REQUEST_METHOD" in target else environ_of(target)
         seen.append(str(Embedded(environ, target).banner()))
