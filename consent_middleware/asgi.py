@@ -53,12 +53,12 @@ class ConsentMiddleware:
         def send_judged(message: Message) -> Sent:
             # Whatever its type: trailers, interim answers, and what servers think of next.
             if message["type"] in _STARTS or "headers" in message or "links" in message:
-                if exchange.is_unsettled:
+                if exchange.pending:
                     return _settle(message, exchange, send)
                 return _send_judged(message, exchange, send)
             return send(message)
 
-        if request.method and engine.is_page(request.path):
+        if request.path.startswith(engine.page_starts) and engine.is_page(request):
             from .pages import over_asgi  # noqa: PLC0415 - the request path never needs Werkzeug
 
             await over_asgi.serve(exchange, receive, send_judged)
@@ -108,7 +108,7 @@ def _inner_scope(scope: Scope, exchange: Exchange) -> Scope:
     """What the app gets: a copy, with its visitor's consent and without what it may not see."""
     # A list of its own: what the app does to it is not the request any more.
     inner = {**scope, "headers": [*scope["headers"]], KEY: exchange}
-    if exchange.hides:
+    if exchange.cookies is not None or exchange.engine.hides_fields:
         _hide(inner, exchange)
     return inner
 
@@ -119,8 +119,8 @@ def _hide(scope: Scope, exchange: Exchange) -> None:
         scope["headers"] = [
             f for f in scope["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
         ]
-    if exchange.hides_cookies:
-        _hide_cookies(scope, exchange.visible_cookies.encode("latin-1"))
+    if exchange.cookies is not None:
+        _hide_cookies(scope, exchange.cookies.visible.encode("latin-1"))
 
 
 def _hide_cookies(scope: Scope, visible: bytes) -> None:

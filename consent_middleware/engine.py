@@ -154,6 +154,8 @@ class Engine:
         self.gate = Gate(policy.registry)
         self.gates = self.gate.mode != "off" and not policy.observing
         """Whether third parties are gated."""
+        self.has_stages = self.gates or bool(self.compiled.by_objection)
+        """Whether every answer passes the stages between the first and the last."""
         self.hides_fields = self.gates and self.gate.mode == "enforce"
         """Whether there are request fields that the app may not see."""
         self.filter = Filter(
@@ -176,8 +178,9 @@ class Engine:
         self.model = settings.model
         self.view_in_doubt, _ = self.visitors.view([""], _ANY_TIME, NO_SIGNALS, "opt-in")
         """What is known of a visitor where we failed to judge the request."""
-        self._pages, self._page_start = settings.path, f"{settings.path}/"
-        self._gpc_path = GPC_PATH if settings.gpc == "refuse" else self._pages
+        self.page_starts = (settings.path, GPC_PATH) if settings.gpc == "refuse" else (settings.path,)
+        """How the paths of our pages begin."""
+        self._page_paths, self._below_pages = frozenset(self.page_starts), f"{settings.path}/"
         self._always_https = settings.https == "always"
         self._gate_fields = lru_cache(_MOST_ANSWERS)(self._work_out_gate_fields)
         self._told = lru_cache(_MOST_ANSWERS)(self._work_out_deletions)
@@ -205,9 +208,10 @@ class Engine:
             return False
         return True
 
-    def is_page(self, path: str) -> bool:
-        """Whether a path below the mount is one of the consent pages."""
-        return path.startswith(self._page_start) or path == self._pages or path == self._gpc_path
+    def is_page(self, request: Request) -> bool:
+        """Whether a request is for one of the consent pages; its path starts with one of `page_starts`."""
+        path = request.path
+        return bool(request.method) and (path in self._page_paths or path.startswith(self._below_pages))
 
     def is_nested(self, target: Target) -> bool:
         """Whether an outer copy of the middleware is judging this request.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .core import cache_control, choice
 from .core.caller import Caller
-from .core.compiled import NOTHING
+from .core.compiled import NOTHING, CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only
 from .core.deletion import BUDGET, RequestScope, UnwantedCookie, field_octets
 from .core.filtering import CookiesSeen, Filtered, Judged, split_cookies
@@ -100,41 +100,19 @@ class Exchange:
     It does not hold its RequestConsent: such a cycle would leave each request to the garbage collector.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_came_with",
-        "_cookies",
-        "_is_known",
-        "_names",
-        "_pending",
-        "_phase",
-        "_same_site",
-        "changes",
-        "compiled",
-        "engine",
-        "model",
-        "now",
-        "policy",
-        "request",
-        "secure",
-        "signals",
-        "view",
-        "was_read",
-    )
+    _phase = _OPEN
+    changes: tuple[Change, ...] = ()
+    """The choices that were made during this request and hold, in order."""
+    pending: tuple[Change, ...] = ()
+    """The choices of the app's whose records are not stored yet: `settle` does it."""
+    was_read = False
+    """Whether the app has read the visitor's consent."""
+    cookies: CookiesSeen | None = None
+    """What the request's cookies are, where the app may not see all of them."""
+    _same_site: bool | None = None
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self.engine, self.policy, self.request = engine, engine.policy, request
-        self.compiled = engine.compiled
-        self._phase = _OPEN
-        self.changes: tuple[Change, ...] = ()
-        """The choices that were made during this request and hold, in order."""
-        self._pending: tuple[Change, ...] = ()
-        """The choices of the app's that are not recorded yet."""
-        self.was_read = False
-        """Whether the app has read the visitor's consent."""
-        self._cookies: CookiesSeen | None = None
-        """What the request's cookies are, where the app may not see all of them."""
-        self._same_site: bool | None = None
         try:
             self._read(request)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
@@ -165,7 +143,7 @@ class Exchange:
         if seen.undeclared:
             self.policy.observations.note_undeclared(seen.undeclared, self.request.path, self.now)
         if not self.policy.observing and (seen.unwanted or seen.visible != self.request.cookie):
-            self._cookies = seen
+            self.cookies = seen
 
     def _cookies_seen(self) -> CookiesSeen:
         """What the request's cookies are for the visitor as now known."""
@@ -184,7 +162,7 @@ class Exchange:
         self.secure = self.request.secure
         self.view, self._is_known = self.engine.view_in_doubt, False
         if not self.policy.observing:
-            self._cookies = CookiesSeen("", (), (), (), ())
+            self.cookies = CookiesSeen("", (), (), (), ())
 
     @property
     def is_finished(self) -> bool:
@@ -199,21 +177,6 @@ class Exchange:
         """The app has returned; one that has not begun its answer yet will do so when its body is read."""
         if self._phase is _STARTED:
             self._phase = _FINISHED
-
-    @property
-    def hides(self) -> bool:
-        """Whether there is anything of the request that the app may not see."""
-        return self._cookies is not None or self.engine.hides_fields
-
-    @property
-    def hides_cookies(self) -> bool:
-        """Whether the app may not see all of the request's cookies."""
-        return self._cookies is not None
-
-    @property
-    def visible_cookies(self) -> str:
-        """The `Cookie` value as the app may see it, "" if nothing is left."""
-        return self.request.cookie if self._cookies is None else self._cookies.visible
 
     def hidden_fields(self) -> frozenset[str]:
         """The request fields, named in lower case, that the app is not to see. Never raises."""
@@ -238,6 +201,11 @@ class Exchange:
         return self._same_site
 
     # --- choices
+
+    @property
+    def compiled(self) -> CompiledRegistry:
+        """The registry in force, made ready."""
+        return self.engine.compiled
 
     @property
     def caller(self) -> Caller:
@@ -275,7 +243,7 @@ class Exchange:
         """Make `consent` the visitor's choice, as the app's doing; `settle` stores its record."""
         made = self.policy.fitted(self._kept(consent))
         change = Change(made, Act.GRANT if granting else Act.WITHDRAW)
-        self._pending = (*self._pending, change)
+        self.pending = (*self.pending, change)
         self._choose(change)
 
     def _choose(self, change: Change) -> None:
@@ -291,18 +259,13 @@ class Exchange:
         goes_on = self.compiled.by_objection.difference(consent.refused_purposes)
         return replace(consent, measured_since=self.view.measured_since if goes_on else None)
 
-    @property
-    def is_unsettled(self) -> bool:
-        """Whether records of the app's choices wait to be stored."""
-        return bool(self._pending)
-
     def settle(self) -> None:
         """Store the records of the app's choices, in order.
 
         They hold up to the first grant that cannot be recorded: later grants may rest on it. What takes
         something back holds in any case.
         """
-        pending, self._pending = self._pending, ()
+        pending, self.pending = self.pending, ()
         holds = True
         for change in pending:
             if holds or not change.adds:
@@ -390,30 +353,32 @@ class Exchange:
         self._phase = _STARTED
         fields = headers if type(headers) is list else as_pairs(headers)
         try:
-            return self._respond(status, fields, octets=octets)
+            filtered = self._filter(fields, octets=octets)
+            if self.policy.observing and not self.changes:
+                return fields
+            leaving = fields if self.policy.observing else filtered.leaving
+            personal = self.was_read or filtered.is_personal
+            if self.cookies is not None or self.changes or self.engine.has_stages:
+                answer = Answer(status, octets, leaving, filtered.judged, filtered.kinds, personal)
+                return self._staged(answer)
+            # An ordinary answer has passed all stages but the last.
+            return self._for_one_visitor(leaving, filtered.kinds, octets=octets) if personal else leaving
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("a response could not be judged: what is governed is dropped", error)
             return self._closed(fields, octets=octets)
 
-    def _respond(self, status: object, fields: list[Field], *, octets: bool) -> list[Field]:
-        filtered = self._filter(fields, octets=octets)
-        personal = self._take_note(filtered.judged) if filtered.judged else self.was_read
-        leaving, acts = filtered.leaving, self._cookies is not None
-        if self.policy.observing:
-            leaving, personal, acts = fields, False, False
-        # An ordinary answer is done: it sets no cookie and was made for anybody.
-        if not (personal or acts or self.changes or self.engine.gates or filtered.judged):
-            return leaving
-        answer: Answer = _new(Answer, (status, octets, leaving, filtered.judged, filtered.kinds, personal))
+    def _staged(self, answer: Answer) -> list[Field]:
+        """The stages between the first and the last, and the last."""
         if self.engine.gates:
             answer = self._gate(answer)
-        if acts or self.changes or self.compiled.by_objection:
-            answer = self._with_ours(answer)
-        return self._for_one_visitor(answer) if answer.is_personal else answer.fields
+        answer = self._with_ours(answer)
+        if not answer.is_personal:
+            return answer.fields
+        return self._for_one_visitor(answer.fields, answer.kinds, octets=answer.octets)
 
     def _with_ours(self, answer: Answer) -> Answer:
         """The third and the fourth stage: deletions, and our own cookies."""
-        deletions = self._deletions(answer) if self._cookies or self.changes else NO_DELETIONS
+        deletions = self._deletions(answer) if self.cookies or self.changes else NO_DELETIONS
         lines = deletions.fields[answer.octets]
         own = [answer.field("Set-Cookie", line) for line in self._own_lines(answer, deletions)]
         if not (lines or own):
@@ -424,33 +389,32 @@ class Exchange:
 
     def _filter(self, fields: list[Field], *, octets: bool) -> Filtered:
         """The first stage: cookies without leave stay behind, the others end in time."""
-        context = _new(ResponseContext, (self.view, self.policy.clock(), fields))
-        hook = self.policy.on_decision
+        context = ResponseContext(self.view, self.policy.clock(), fields)
+        hook, noted = self.policy.on_decision, self.policy.observations.noted
         review = None if hook is None else partial(self._review, hook, context)
         try:
-            filtered = self.engine.filter.filter(fields, context, review, octets=octets)
+            filtered = self.engine.filter.filter(fields, context, review, octets=octets, noted=noted)
         except (TypeError, ValueError):
             # Fields of other types, or what is no field: made exact first.
             fields = _exact(fields, octets=octets)
-            context = context._replace(fields=fields)
-            filtered = self.engine.filter.filter(fields, context, review, octets=octets)
+            context = ResponseContext(self.view, context.now, fields)
+            filtered = self.engine.filter.filter(fields, context, review, octets=octets, noted=noted)
+        if filtered.news:
+            self._take_note(filtered.news)
         if _NONE in filtered.kinds:
             names = [as_text(name) for name, _ in fields]
             self.policy.decision_log.note_fields(name for name in names if not is_token(name))
         return filtered
 
-    def _take_note(self, judged: list[Judged]) -> bool:
-        """Note what became of cookies; whether the answer depends on this visitor, or hides that it did."""
-        policy, personal, noted = self.policy, self.was_read, self.policy.observations.noted
-        for one in judged:
+    def _take_note(self, news: list[Judged]) -> None:
+        """Note what became of lines that were not seen before."""
+        policy = self.policy
+        for one in news:
             if one.after is None:
-                policy.decision_log.note(one.verdict, one.reason)
-                personal = True
-                continue
-            if one.verdict not in noted and not policy.observing:
+                if policy.decision_log.note(one.verdict, one.reason) and one.reason is one.verdict.refusal:
+                    policy.observations.note_all(one.verdict)
+            elif not policy.observing:
                 policy.observations.note_set(one, self.request)
-            personal = personal or one.verdict.is_optional or one.reason is _OWN
-        return personal
 
     def _gate(self, answer: Answer) -> Answer:
         """The second stage: third parties that this visitor does not allow stay closed."""
@@ -516,7 +480,7 @@ class Exchange:
         """What came with the request and has to go: after a choice that is another matter."""
         if self.changes:
             return self._cookies_seen().unwanted
-        return self._cookies.unwanted if self._cookies else ()
+        return self.cookies.unwanted if self.cookies else ()
 
     def _declared(self) -> Iterable[UnwantedCookie]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
@@ -549,15 +513,15 @@ class Exchange:
         if any(one.reason is _OWN for one in answer.judged):
             # A pass before this one has noted it, or the app sets a choice.
             return False
-        came = self._cookies.unaged if self._cookies else ()
+        came = self.cookies.unaged if self.cookies else ()
         return begins_with(self.compiled, answer.judged, came, deletions.rules)
 
-    def _for_one_visitor(self, answer: Answer) -> list[Field]:
+    def _for_one_visitor(self, fields: list[Field], kinds: list[FieldKind], *, octets: bool) -> list[Field]:
         """The last stage: caches are told that the answer is for one visitor only."""
-        if _CACHING not in answer.kinds:
-            return [*answer.fields, *self.engine.private_fields[answer.octets]]
-        personal = cache_control.personal(answer.texts(), self.engine.depends_on)
-        return _in_form(personal, answer.fields, octets=answer.octets)
+        if _CACHING not in kinds:
+            return [*fields, *self.engine.private_fields[octets]]
+        personal = cache_control.personal(as_texts(fields), self.engine.depends_on)
+        return _in_form(personal, fields, octets=octets)
 
     def trailing(self, headers: Any, *, octets: bool = False) -> list[Field]:
         """Header fields apart from the head: trailers and interim answers. Judged alike, with nothing added.

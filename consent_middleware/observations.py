@@ -78,7 +78,7 @@ class Observations:
         self._log = log
         self._learnt = lru_cache(_MOST_LEARNT)(_Learnt)
         self.noted = set[Verdict]()
-        """Verdicts on lines that state their path, of which all was noted."""
+        """Verdicts on lines of which there is nothing left to note."""
         self._set = set[tuple[Verdict, str]]()
         self._settled = set[str]()
         self._first_seen: dict[str, datetime] = {}
@@ -119,12 +119,19 @@ class Observations:
         if not verdict.is_short:
             return
         if len(self._set) >= _MOST_LEARNT:
-            self._set, self.noted = set(), set()
+            self._set = set()
         self._set.add(key)
         if verdict.attributes.path:
-            self.noted.add(verdict)
+            self.note_all(verdict)
         if verdict.is_optional:
             self.learn(verdict.name, judged.before, request.full_path)
+
+    def note_all(self, verdict: Verdict) -> None:
+        """There is nothing left to note of lines with this verdict."""
+        if verdict.is_short:
+            if len(self.noted) >= _MOST_LEARNT:
+                self.noted = set()
+            self.noted.add(verdict)
 
     def learn(self, name: str, line: str, path: str) -> None:
         """Take notice of where a cookie that leaves will be kept; `line` is its Set-Cookie value."""

@@ -124,14 +124,11 @@ class DecisionLog:
         self._log = log
         self._verb = "would be dropped" if observing else "dropped"
         # Apps can make up names without end: the memory of what was said is bounded.
-        self._told = set[tuple[Verdict, Reason]]()
         self._drops = lru_cache(_MOST_TOLD)(_Drop)
         self._fields = lru_cache(_MOST_TOLD)(_Field)
 
-    def note(self, verdict: Verdict, reason: Reason) -> None:
-        """Take notice of a line that is dropped."""
-        if (verdict, reason) in self._told:
-            return
+    def note(self, verdict: Verdict, reason: Reason) -> bool:
+        """Take notice of a line that is dropped; whether the log says so by now."""
         rule = verdict.rule
         purpose = rule.purpose if rule else ""
         drop = self._drops(verdict.name[:LONGEST_NAME], reason, purpose)
@@ -140,9 +137,7 @@ class DecisionLog:
             drop.told = self._log.warning(
                 "Set-Cookie '%s' %s: %s; %s", drop.name, self._verb, drop.reason.value, advice
             )
-        if drop.told and verdict.is_short:
-            self._told = self._told if len(self._told) < _MOST_TOLD else set()
-            self._told.add((verdict, reason))
+        return drop.told
 
     def note_fields(self, names: Iterable[str]) -> None:
         """Take notice of header fields that are dropped because their names are no tokens."""

@@ -38,7 +38,7 @@ class ConsentMiddleware:
 
         def start_judged(status: str, headers: Any, exc_info: Any = None) -> Write:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
-            if exchange.is_unsettled:
+            if exchange.pending:
                 exchange.settle()
             line, leaving = exchange.status_line(status), exchange.outgoing(status, headers)
             try:
@@ -46,7 +46,7 @@ class ConsentMiddleware:
             finally:
                 exc_info = None
 
-        if engine.is_page(request.path):
+        if request.path.startswith(engine.page_starts) and engine.is_page(request):
             return _serve_page(environ, start_judged, exchange)
         return _run(self.app, environ, _inner_environ(environ, exchange), start_judged, exchange)
 
@@ -91,7 +91,7 @@ def _inner_environ(environ: Environ, exchange: Exchange) -> Environ:
     documents) is judged again, by the very same request, and a nested call is one that got the copy.
     """
     inner = {**environ, KEY: exchange}
-    if exchange.hides:
+    if exchange.cookies is not None or exchange.engine.hides_fields:
         _hide(inner, exchange)
     if not environ.keys().isdisjoint(_SENDERS):
         inner.update((key, _judging(environ[key], exchange)) for key in _SENDERS & environ.keys())
@@ -99,8 +99,8 @@ def _inner_environ(environ: Environ, exchange: Exchange) -> Environ:
 
 
 def _hide(environ: Environ, exchange: Exchange) -> None:
-    if exchange.hides_cookies:
-        environ["HTTP_COOKIE"] = exchange.visible_cookies
+    if exchange.cookies is not None:
+        environ["HTTP_COOKIE"] = exchange.cookies.visible
         if not environ["HTTP_COOKIE"]:
             del environ["HTTP_COOKIE"]
     for name in exchange.hidden_fields():
@@ -111,7 +111,7 @@ def _judging(send: Callable[[list[Any]], object], exchange: Exchange) -> Callabl
     """A server's callable that sends fields, to be called with those alone that may leave."""
 
     def send_judged(headers: Any) -> object:
-        if exchange.is_unsettled:
+        if exchange.pending:
             exchange.settle()
         leaving = exchange.trailing(headers)
         return send(leaving) if leaving else None

@@ -1,6 +1,6 @@
 """Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -48,6 +48,10 @@ class Filtered(NamedTuple):
 
     leaving: list[Field]
     judged: list[Judged]
+    news: list[Judged]
+    """Those of them that are not noted yet."""
+    is_personal: bool
+    """Whether the answer depends on who asks, or would hide from caches that it did."""
     kinds: list[FieldKind]
     """The kinds of its fields, plain ones and those that set cookies aside."""
 
@@ -159,7 +163,7 @@ class Filter:
         if one.reason is not Reason.UNDECLARED:
             return one
         verdict = replace(one.verdict, refusal=None, fixed=None)
-        after, reason = verdict.judge(line, line.partition(";")[0], None, context, is_plain=False)
+        after, reason = verdict.judge_odd(line, line.partition(";")[0], None, context)
         return one._replace(after=after, reason=reason)
 
     def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
@@ -174,9 +178,13 @@ class Filter:
         is_plain = len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable()
         if is_plain and verdict.fixed is not None:
             after, reason = verdict.fixed
-            return _new(Judged, (verdict, line, line if after == "" else after, reason))
-        after, reason = verdict.judge(line, head, end, context, is_plain=is_plain)
-        return _new(Judged, (verdict, line, after, reason))
+            after = line if after == "" else after
+        elif is_plain:
+            after, reason = verdict.judge(line, head, end, context)
+        else:
+            after, reason = verdict.judge_odd(line, head, end, context)
+        judged: Judged = _new(Judged, (verdict, line, after, reason))
+        return judged
 
     def _verdict(self, name: str, tail: str, context: ResponseContext, remembered: Remembered) -> Verdict:
         """Work out the verdict on a name with these attributes; it is remembered if they are not too long."""
@@ -184,14 +192,17 @@ class Filter:
         own = name in self._own_names
         rule = None if own else self.classify(name)
         flaw = flaw_of(name, attributes)
+        refusal = None if own else self._refusal(rule, permissions)
+        optional = not flaw and rule is not None and rule.purpose not in self.compiled.essential
         verdict = Verdict(
             name=name,
             rule=None if flaw else rule,
             attributes=attributes,
             flaw=flaw,
-            refusal=None if own else self._refusal(rule, permissions),
+            refusal=refusal,
             kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
-            is_optional=not flaw and rule is not None and rule.purpose not in self.compiled.essential,
+            is_optional=optional,
+            is_personal=own or optional or refusal is not None,
             limits=Limits.of(rule, self.compiled, context.now),
             demands=self._demands.get(rule.name) if rule else None,
             verifies=self._verifies if own else None,
@@ -224,6 +235,7 @@ class Filter:
         review: Callable[[Judged], Judged] | None = None,
         *,
         octets: bool = False,
+        noted: Container[Verdict] = (),
     ) -> Filtered:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
@@ -232,7 +244,9 @@ class Filter:
         """
         leaving: list[Field] = []
         judged: list[Judged] = []
+        news: list[Judged] = []
         kinds: list[FieldKind] = []
+        personal = False
         exact, known = bytes if octets else str, self._kinds
         line_feed, carriage_return, null = BREAKS[octets]
         remembered = self.today(context.view, context.now)
@@ -252,7 +266,10 @@ class Filter:
                 if review is not None:
                     one = review(one)
                 judged.append(one)
-                after = one.after
+                verdict, _, after, _ = one
+                personal = personal or after is None or verdict.is_personal
+                if verdict not in noted or (after is None and verdict.refusal is None):
+                    news.append(one)
                 if after is line:
                     leaving.append((name, value))
                 elif after is not None:
@@ -266,7 +283,8 @@ class Filter:
                 leaving.extend(self.sendable(name, value))
             else:
                 leaving.append((name, value))
-        return _new(Filtered, (leaving, judged, kinds))
+        filtered: Filtered = _new(Filtered, (leaving, judged, news, personal, kinds))
+        return filtered
 
     def _kind(self, name: str | bytes) -> FieldKind:
         """What a field is, by its name, which is remembered if it is not too long."""

@@ -44,6 +44,7 @@ _CLEAR_DATE = re.compile(
     re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH_NUMBERS = {month: f"{number:02}" for number, month in enumerate(_MONTHS, 1)}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _AGE = re.compile(r"-?[0-9]+")
 _CHROMIUM_AGE = re.compile(r"[+-]?[0-9]+")
@@ -176,9 +177,13 @@ class SetCookie(NamedTuple):
     flaw: Flaw | None
 
 
-def lasting(text: str, seconds: int, now: datetime) -> str:
-    """A line's name, value and other attributes with one `Max-Age` and the `Expires` that matches it."""
-    return f"{text}; Max-Age={seconds}; Expires={_imf_second(floor(now.timestamp() + seconds))}"
+def lasting(text: str, seconds: int, now: datetime, end: datetime | None = None) -> str:
+    """A line's name, value and other attributes with one `Max-Age` and the `Expires` that matches it.
+
+    `end` is the date that the seconds lead to, where it is known.
+    """
+    date = _imf_second(floor(now.timestamp() + seconds)) if end is None else _date_of_end(end)
+    return f"{text}; Max-Age={seconds}; Expires={date}"
 
 
 def deletion(name: str, attributes: Attributes) -> str:
@@ -421,6 +426,10 @@ _MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440
 _SECONDS = tuple(f"{second:02} GMT" for second in range(60))
 
 
+# All cookies of one choice end with it.
+_date_of_end = lru_cache(1024)(imf_fixdate)
+
+
 # All that ends on a day has the same beginning.
 @lru_cache(64)
 def _day_text(number: int) -> str:
@@ -435,10 +444,10 @@ def _clear_date(text: str) -> datetime | None:
     """A date in the spelling of fixed length that all browsers read alike, None for any other text."""
     if len(text) != len(EPOCH) or not _CLEAR_DATE.fullmatch(text):
         return None
-    month = _MONTHS.index(text[8:11].lower()) + 1
-    hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
     try:
-        end = datetime(int(text[12:16]), month, int(text[5:7]), hour, minute, second, tzinfo=UTC)
+        end = datetime.fromisoformat(
+            f"{text[12:16]}-{_MONTH_NUMBERS[text[8:11].lower()]}-{text[5:7]}T{text[17:25]}+00:00"
+        )
     except ValueError:
         return None
     return end if end.year >= _FIRST_YEAR else None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
 
 from .compiled import CompiledRegistry
 from .header_fields import Field, as_text
@@ -114,12 +113,14 @@ class Decision:
         return self.before if self.after is None else self.after
 
 
-class ResponseContext(NamedTuple):
+class ResponseContext:
     """Under what a response is judged: the visitor, the time, and its header fields."""
 
-    view: VisitorView
-    now: datetime
-    fields: Sequence[Field] = ()
+    __slots__ = ("_sent", "fields", "now", "view")
+
+    def __init__(self, view: VisitorView, now: datetime, fields: Sequence[Field] = ()) -> None:
+        self.view, self.now, self.fields = view, now, fields
+        self._sent: tuple[datetime | None, ...] | None = None
 
     @property
     def sent(self) -> tuple[datetime | None, ...]:
@@ -127,15 +128,16 @@ class ResponseContext(NamedTuple):
 
         There may be several. Only lines with a date ask for it.
         """
-        return tuple(
-            cookie_date(as_text(field[1]))
-            for field in self.fields
-            if len(field[0]) == 4 and as_text(field[0]).lower() == "date"
-        )
+        if self._sent is None:
+            dates = [field[1] for field in self.fields if len(field[0]) == 4 and _is_date(field[0])]
+            self._sent = tuple([cookie_date(as_text(date)) for date in dates])
+        return self._sent
 
 
-# The constructor of a named tuple is a Python function; this is the one that it calls.
-_new: Any = tuple.__new__
+def _is_date(name: str | bytes) -> bool:
+    return as_text(name).lower() == "date"
+
+
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _CONSENT_END = Reason.CONSENT_END
 _STRICTNESS = {"none": 0, "": 0, "lax": 1, "strict": 2}
@@ -211,12 +213,18 @@ class Verdict:
     """Why they are kept, if they are."""
     is_optional: bool
     """Whether the visitor decides about them."""
+    is_personal: bool
+    """Whether an answer with such a line depends on who asks, or would hide from caches that it did."""
     limits: "Limits"
     demands: Demands | None
     verifies: Callable[[str], bool] | None = None
     """For the consent cookie: whether we signed a value."""
     fixed: Outcome | None = None
     """What becomes of every such line, whatever its value and the time; the line itself stands as ""."""
+    is_simple: bool = False
+    """Whether a clear lifetime is all there is to look at in such a line."""
+    asks: float | None = None
+    """The lifetime that each asks for, in seconds; None for a session, and where its date says it."""
 
     @property
     def is_short(self) -> bool:
@@ -225,7 +233,14 @@ class Verdict:
 
     def with_fixed(self, tail: str) -> "Verdict":
         """The verdict with what is fixed worked out; `tail` is what stands behind the `;` of its lines."""
-        return replace(self, fixed=self._fixed(tail))
+        attributes, life = self.attributes, self.attributes.timeless
+        return replace(
+            self,
+            fixed=self._fixed(tail),
+            is_simple=attributes.clear
+            and not (attributes.repeated or self.demands or self.verifies or self.flaw),
+            asks=life.intended if life is not None else None,
+        )
 
     def _fixed(self, tail: str) -> Outcome | None:
         attributes, life = self.attributes, self.attributes.timeless
@@ -243,24 +258,38 @@ class Verdict:
         raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
         return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
 
-    def judge(
-        self, line: str, head: str, end: datetime | None, context: ResponseContext, *, is_plain: bool
-    ) -> Outcome:
+    def judge(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
         """What becomes of one line, and why.
 
         `head` is its name and value as they stand in it, `end` its date where that was cut from the attributes.
-        `is_plain` says that it is printable ASCII, with a name and a value that are not too long.
+        It is printable ASCII, with a name and a value that are not too long: see `judge_odd` for others.
         """
-        if not is_plain:
-            flaw = self._flaw_of_value(line, head)
-            if flaw is not None:
-                return None, flaw
         if self.fixed is not None:
             return self.fixed if self.fixed[0] != "" else (line, self.fixed[1])
-        life = self.attributes.timeless
-        if life is None:
-            life = self.attributes.life(context.now, context.sent, end)
+        if self.is_simple:
+            asks = self.asks
+            if asks is None and end is not None and not (self.attributes.ages or context.sent):
+                asks = (end - context.now).total_seconds()
+            if asks is not None and asks > 0:
+                return self._limited(line, head, asks, context)
+        life = self.attributes.timeless or self.attributes.life(context.now, context.sent, end)
         return self._judge_now(line, head, life, context)
+
+    def _limited(self, line: str, head: str, asks: float, context: ResponseContext) -> Outcome:
+        """A simple line that asks to be kept so many seconds."""
+        if self.refusal is not None:
+            return None, self.refusal
+        seconds, reason, end = self.limits.at(context.view, context.now)
+        if seconds is None or seconds < 1:
+            return self._rewritten(head, seconds, context.now), reason
+        if asks <= seconds:
+            return line, self.kept_for
+        return lasting(head + self.attributes.rest, int(seconds), context.now, end), reason
+
+    def judge_odd(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
+        """The same for any line."""
+        flaw = self._flaw_of_value(line, head)
+        return self.judge(line, head, end, context) if flaw is None else (None, flaw)
 
     def _flaw_of_value(self, line: str, head: str) -> Reason | None:
         """What the value makes of a line that browsers would else store."""
@@ -271,16 +300,12 @@ class Verdict:
 
     def _judge_now(self, line: str, head: str, life: Life, context: ResponseContext) -> Outcome:
         limit = self.limits.at(context.view, context.now)
-        intended, _, clear, _ = life
-        if intended is not None and intended <= 0:
+        if life.intended is not None and life.intended <= 0:
             return self._deleted(line, head, life, limit)
         if self.refusal is not None:
             return None, self.refusal
         if self.verifies is not None and not self.verifies(value_of(head)):
             return None, Reason.FORGED
-        seconds, reason = limit
-        if clear and intended is not None and seconds is not None and intended > seconds:
-            return self._rewritten(head, seconds, context.now), reason
         return self._within_limit(line, head, life, limit, context.now)
 
     def _deleted(self, line: str, head: str, life: Life, limit: "Limit") -> Outcome:
@@ -292,16 +317,16 @@ class Verdict:
 
     def _within_limit(self, line: str, head: str, life: Life, limit: "Limit", now: datetime) -> Outcome:
         """An allowed line whose lifetime is within the limit, or has to be made plain."""
-        seconds, intended = limit.seconds, life.intended
+        (seconds, reason, end), intended = limit, life.intended
         if life.clear and (life.longest is None or (seconds is not None and life.longest <= seconds)):
             if not self.attributes.repeated:
                 return self._kept(line, head, self.kept_for)
             return self._rewritten(head, intended, now), Reason.REPEATED
         if seconds is None:
-            return self._rewritten(head, None, now), limit.reason
+            return self._rewritten(head, None, now), reason
         if intended is None or intended <= seconds:
             return self._rewritten(head, intended, now), Reason.AMBIGUOUS_LIFETIME
-        return self._rewritten(head, seconds, now), limit.reason
+        return self._rewritten(head, seconds, now, end), reason
 
     def _kept(self, line: str, head: str, reason: Reason) -> Outcome:
         if self.demands is None:
@@ -309,8 +334,8 @@ class Verdict:
         after = head + self.demands.raise_(line[len(head) :], self.attributes)
         return (line, reason) if after == line else (after, Reason.RAISED)
 
-    def _rewritten(self, head: str, seconds: float | None, now: datetime) -> str:
-        """The line with one lifetime that all browsers read alike, or none.
+    def _rewritten(self, head: str, seconds: float | None, now: datetime, end: datetime | None = None) -> str:
+        """The line with one lifetime that all browsers read alike, or none; `end` where it is a known date.
 
         Under a second there is none to give: that is a deletion, which every browser would make of it.
         """
@@ -322,18 +347,17 @@ class Verdict:
         whole = int(seconds)
         if whole <= 0:
             return deletion(self.name, self.attributes)
-        return lasting(head + rest, whole, now)
+        return lasting(head + rest, whole, now, end)
 
 
-class Limit(NamedTuple):
-    """How many seconds a cookie may be kept from now, None for a session only; and what limits it."""
-
-    seconds: float | None
-    reason: Reason
+Limit = tuple[float | None, Reason, datetime | None]
+"""How many seconds a cookie may be kept from now, None for a session only; what limits it; and when that is,
+where it is the same date at any moment."""
 
 
 def _is_within(life: Life, limit: Limit) -> bool:
-    return limit.seconds is not None and life.longest is not None and life.longest <= limit.seconds
+    seconds = limit[0]
+    return seconds is not None and life.longest is not None and life.longest <= seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -356,7 +380,7 @@ class Limits:
             return cls(of_the_day=_first(ends, now), compiled=compiled)
         if isinstance(rule.lifetime, Period):
             ends.append((rule.lifetime.after(now), Reason.RULE_LIFETIME))
-        session = Limit(None, Reason.RULE_LIFETIME) if rule.lifetime == "session" else None
+        session = (None, Reason.RULE_LIFETIME, None) if rule.lifetime == "session" else None
         return cls(
             of_the_day=session or _first(ends, now),
             by_choice=rule.purpose in compiled.by_consent,
@@ -368,25 +392,26 @@ class Limits:
         """Whether a cookie that asks to be kept so long, None for a session, is within its limit all day."""
         if longest is None:
             return True
-        seconds = self.of_the_day.seconds
+        seconds = self.of_the_day[0]
         depends = self.by_choice or self.by_measurement
         return seconds is not None and longest <= seconds and not depends
 
     def at(self, view: VisitorView, now: datetime) -> Limit:
         """The limit for one visitor at one moment."""
         limit = self.of_the_day
-        if limit.seconds is None:
+        seconds = limit[0]
+        if seconds is None:
             return limit
         if self.by_choice and view.ends is not None:
             left = (view.ends - now).total_seconds()
-            return _new(Limit, (left, _CONSENT_END)) if left < limit.seconds else limit
+            return (left, _CONSENT_END, view.ends) if left < seconds else limit
         if self.by_measurement and view.measured_since is not None:
             end = self.compiled.measuring_ends(view.measured_since)
             left = (end - now).total_seconds()
-            return Limit(left, Reason.MEASURING_END) if left < limit.seconds else limit
+            return (left, Reason.MEASURING_END, end) if left < seconds else limit
         return limit
 
 
 def _first(ends: list[tuple[datetime, Reason]], now: datetime) -> Limit:
     end, reason = min(ends)
-    return Limit((end - now).total_seconds(), reason)
+    return (end - now).total_seconds(), reason, None
