@@ -64,7 +64,11 @@ class ConsentMiddleware:
             await over_asgi.serve(exchange, receive, send_judged)
             return
         try:
-            await self.app(_inner_scope(scope, exchange), receive, send_judged)
+            # A list of its own: what the app does to it is not the request any more.
+            inner = {**scope, "headers": [*scope["headers"]], KEY: exchange}
+            if exchange.cookies is not None or engine.hides_fields:
+                _hide(inner, request, exchange)
+            await self.app(inner, receive, send_judged)
         finally:
             exchange.finish()
 
@@ -104,21 +108,11 @@ def _judged_links(links: Iterable[Any] | None, exchange: Exchange) -> list[Any]:
     return [value.encode("latin-1", "replace") for _, value in leaving]
 
 
-def _inner_scope(scope: Scope, exchange: Exchange) -> Scope:
-    """What the app gets: a copy, with its visitor's consent and without what it may not see."""
-    # A list of its own: what the app does to it is not the request any more.
-    inner = {**scope, "headers": [*scope["headers"]], KEY: exchange}
-    if exchange.cookies is not None or exchange.engine.hides_fields:
-        _hide(inner, exchange)
-    return inner
-
-
-def _hide(scope: Scope, exchange: Exchange) -> None:
-    hidden = exchange.hidden_fields()
-    if hidden:
-        scope["headers"] = [
-            f for f in scope["headers"] if f[0].decode("latin-1").strip().lower() not in hidden
-        ]
+def _hide(scope: Scope, request: "AsgiRequest", exchange: Exchange) -> None:
+    """Take out of the app's scope what it may not see of the request."""
+    hidden = exchange.hidden_fields().octets
+    if not hidden.isdisjoint(request.names):
+        scope["headers"] = [field for field in scope["headers"] if field[0].lower() not in hidden]
     if exchange.cookies is not None:
         _hide_cookies(scope, exchange.cookies.visible.encode("latin-1"))
 
@@ -138,7 +132,19 @@ def _hide_cookies(scope: Scope, visible: bytes) -> None:
 class AsgiRequest:
     """What the middleware needs to know of an ASGI connection: the server's own scope, which no app gets."""
 
-    __slots__ = ("_read", "cookie", "is_plain", "is_proxied", "method", "mount", "path", "secure", "target")
+    __slots__ = (
+        "_is_lower",
+        "_read",
+        "cookie",
+        "is_plain",
+        "is_proxied",
+        "method",
+        "mount",
+        "names",
+        "path",
+        "secure",
+        "target",
+    )
 
     def __init__(self, scope: Scope) -> None:
         self.target = scope
@@ -148,12 +154,16 @@ class AsgiRequest:
         self.mount = mount_of(root) if root else ""
         self.secure = scope.get("scheme") in {"https", "wss"}
         self._read: dict[bytes, bytes] | None = None
+        self.names: list[bytes] = []
+        """The names of its fields in lower case, but for those that nearly every request has."""
+        names = self.names
         cookies: list[bytes] = []
         self.is_plain, self.is_proxied = True, False
         for name, value in scope["headers"]:
             if name in _COMMON:
                 continue
             key = name.lower()
+            names.append(key)
             if key == b"cookie":
                 cookies.append(value)
             elif key in _SPECIAL:

@@ -15,9 +15,9 @@ from .core.compiled import CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals
 from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, declared_scopes, expire
 from .core.fail_closed import FailClosed
-from .core.filtering import Filter
-from .core.gating import Gate, Recipient
-from .core.header_fields import Field, FieldKind, is_field_text
+from .core.filtering import CookiesSeen, Filter
+from .core.gating import Gate, Recipient, makes_document
+from .core.header_fields import Field, FieldKind, as_text, is_field_text
 from .core.permissions import Permissions, permissions_on
 from .core.registry import LONGEST_REMEMBERED, CookieRule, LawModel
 from .core.structured_fields import forwarded_proto
@@ -38,6 +38,8 @@ PROXY_FIELDS = frozenset(
 """Request fields, in lower case, that can tell how a visitor came to a proxy before us."""
 _SECURE_SCHEMES = frozenset({"https", "wss"})
 _SECURE_WORDS = _SECURE_SCHEMES | {"on"}
+_SURE, _IN_DOUBT = (), (None,)
+"""What a request holds that has no token, and one whose only token does not verify."""
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_VISITORS = 4096
 _MOST_KINDS_OF_CHOICE = 256
@@ -67,6 +69,24 @@ class Deletions(NamedTuple):
 
 
 NO_DELETIONS = Deletions.of(())
+
+
+class HiddenFields(NamedTuple):
+    """Names of request fields that the app is not to see, in each door's form."""
+
+    octets: frozenset[bytes]
+    """In lower case."""
+    keys: frozenset[str]
+    """As keys of an environ."""
+
+    @classmethod
+    def of(cls, names: frozenset[str]) -> "HiddenFields":
+        """The same for names in lower case."""
+        keys = frozenset("HTTP_" + name.upper().replace("-", "_") for name in names)
+        return cls(frozenset(name.encode() for name in names), keys)
+
+
+_NOTHING_HIDDEN = HiddenFields.of(frozenset())
 
 
 class _Known:
@@ -101,7 +121,7 @@ class Visitors:
     ) -> tuple[VisitorView, bool]:
         """What the tokens on one request are worth, and whether we signed any of them."""
         if not tokens:
-            return self._undecided(signals, model, doubtful=False), False
+            return self._undecided(signals, model, _SURE), False
         try:
             known = self._known(signals, model, *tokens)
         except BadTokenError:
@@ -117,7 +137,7 @@ class Visitors:
         """The same where at least one of the tokens does not verify."""
         choices = [self._verified(token) for token in tokens] if len(tokens) > 1 else [None]
         if not any(choices):
-            return self._undecided(signals, model, doubtful=True), False
+            return self._undecided(signals, model, _IN_DOUBT), False
         return self.view_of(choices, now, signals, model), True
 
     def _verified(self, token: str) -> Consent | None:
@@ -133,9 +153,9 @@ class Visitors:
         around = Circumstances(now=now, signals=signals, model=model)
         return view_visitor(self._compiled, choices, around, self._permissions)
 
-    def _view_undecided(self, signals: Signals, model: LawModel, *, doubtful: bool) -> VisitorView:
+    def _view_undecided(self, signals: Signals, model: LawModel, choices: tuple[None, ...]) -> VisitorView:
         # Where nothing was chosen, nothing depends on the time.
-        return self.view_of([None] if doubtful else [], _ANY_TIME, signals, model)
+        return self.view_of(choices, _ANY_TIME, signals, model)
 
 
 class Engine:
@@ -182,6 +202,10 @@ class Engine:
         """How the paths of our pages begin."""
         self._page_paths, self._below_pages = frozenset(self.page_starts), f"{settings.path}/"
         self._always_https = settings.https == "always"
+        self.hidden_in_doubt = HiddenFields.of(self.gate.hidden_in_doubt)
+        """What is hidden where we failed to judge the request."""
+        self._hidden = lru_cache(_MOST_KINDS_OF_CHOICE)(self._work_out_hidden)
+        self._documents = lru_cache(_MOST_ANSWERS)(_read_types)
         self._gate_fields = lru_cache(_MOST_ANSWERS)(self._work_out_gate_fields)
         self._told = lru_cache(_MOST_ANSWERS)(self._work_out_deletions)
 
@@ -249,15 +273,46 @@ class Engine:
         log.warning("model returned what is none of %s: the request counts as opt-in", _MODELS)
         return "opt-in"
 
-    def gate_fields(self, recipient: Recipient) -> tuple[list[Field], list[Field]]:
+    def hidden_fields(self, permissions: Permissions) -> HiddenFields:
+        """The request fields that the app is not to see, with these permissions."""
+        return self._hidden(permissions) if self.hides_fields else _NOTHING_HIDDEN
+
+    def _work_out_hidden(self, permissions: Permissions) -> HiddenFields:
+        return HiddenFields.of(self.gate.hidden_request_headers(permissions))
+
+    def recipient(self, view: VisitorView, mount: str, *, host: str = "", destination: str = "") -> Recipient:
+        """Who gets the answer to a request below a mount."""
+        return Recipient(
+            permissions=view.permissions,
+            host=host,
+            destination=destination,
+            withdrawn=view.decided and not view.permissions.allows("device"),
+            report_uri=f"{mount}{self.policy.registry.consent.path}/report",
+        )
+
+    def gate_fields(self, view: VisitorView, mount: str) -> tuple[list[Field], list[Field]]:
         """What gates third parties on a page that says nothing of them itself: as text, and as octets."""
-        return self._gate_fields(recipient.permissions, recipient.withdrawn, recipient.report_uri)
+        if len(mount) > LONGEST_REMEMBERED:
+            return self._work_out_gate_fields(view.permissions, view.decided, mount)
+        return self._gate_fields(view.permissions, view.decided, mount)
+
+    def makes_document(self, types: Sequence[str | bytes], request: Request) -> bool:
+        """Whether a browser enforces the policy of an answer of these types, which is no redirect."""
+        short = sum(map(len, types)) <= LONGEST_REMEMBERED
+        always, ever = (self._documents if short else _read_types)(tuple(types))
+        # What it is wanted for matters where the type is in doubt.
+        return always or (
+            ever and makes_document(tuple(map(as_text, types)), request.field("sec-fetch-dest"))
+        )
 
     def _work_out_gate_fields(
-        self, permissions: Permissions, withdrawn: bool, report_uri: str
+        self,
+        permissions: Permissions,
+        decided: bool,  # noqa: FBT001 - a cache tells its keys apart by place
+        mount: str,
     ) -> tuple[list[Field], list[Field]]:
         page = [("Content-Type", "text/html")]
-        recipient = Recipient(permissions=permissions, withdrawn=withdrawn, report_uri=report_uri)
+        recipient = self.recipient(VisitorView(permissions, decided=decided), mount)
         added = [*self.gate.response_headers(200, page, recipient)][len(page) :]
         return added, [(name.lower().encode(), value.encode("latin-1")) for name, value in added]
 
@@ -265,25 +320,21 @@ class Engine:
         """Where a cookie is declared or was seen to be set."""
         return (*declared_scopes(rule), *self.policy.observations.places(name)) if rule else ()
 
-    def deletions(self, unwanted: Sequence[UnwantedCookie], around: RequestScope, room: int) -> Deletions:
+    def deletions(self, cookies: CookiesSeen, around: RequestScope, room: int) -> Deletions:
         """What `expire` makes of cookies that came, remembered: visitors of a page have the same ones.
 
         For an answer that makes no choice and sets no cookie of their names. `room` is in octets.
         """
-        names, size = [], len(around.path) + len(around.host)
-        for name, named, *_ in unwanted:
-            # The text of a nameless cookie is a value.
-            size += len(name) if named else LONGEST_REMEMBERED
-            names.append((name, named))
-        if size >= LONGEST_REMEMBERED:
-            return self._work_out_deletions(tuple(names), around, room, 0)
-        return self._told(tuple(names), around, room, self.policy.observations.changes)
+        names = cookies.unwanted_names
+        if names is None or len(around.path) + len(around.host) > LONGEST_REMEMBERED:
+            return self.expire(cookies.unwanted, around, (), room)
+        return self._told(names, around, room, self.policy.observations.changes)
 
     def _work_out_deletions(
-        self, names: tuple[tuple[str, bool], ...], around: RequestScope, room: int, _changes: int
+        self, names: tuple[str, ...], around: RequestScope, room: int, _changes: int
     ) -> Deletions:
         classify = self.policy.registry.classify
-        unwanted = [UnwantedCookie(name, named, classify(name)) for name, named in names]
+        unwanted = [UnwantedCookie(name, named=True, rule=classify(name)) for name in names]
         return self.expire(unwanted, around, (), room)
 
     def expire(
@@ -293,6 +344,12 @@ class Engine:
         return Deletions.of(
             expire(unwanted, around, lines, lambda one: self.places(one.name, one.rule), room)
         )
+
+
+def _read_types(types: tuple[str | bytes, ...]) -> tuple[bool, bool]:
+    """Whether an answer of these types is a document whatever it is wanted for, and whether it ever is."""
+    texts = tuple(map(as_text, types))
+    return makes_document(texts, "image"), makes_document(texts, "")
 
 
 def _came_by_https(request: Request) -> bool:

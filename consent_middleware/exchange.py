@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from .core import cache_control, choice
 from .core.caller import Caller
-from .core.compiled import NOTHING, CompiledRegistry
+from .core.compiled import CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals, measured_only
 from .core.deletion import BUDGET, RequestScope, UnwantedCookie, field_octets
 from .core.filtering import CookiesSeen, Filtered, Judged, split_cookies
-from .core.gating import Recipient, makes_document
+from .core.gating import Recipient
 from .core.header_fields import Field, FieldKind, as_pairs, as_text, as_texts
 from .core.measurement import begins_with
 from .core.registry import LawModel
@@ -26,7 +26,7 @@ from .core.set_cookie import MOST_PAIRS
 from .core.structured_fields import before_control, is_token
 from .core.verdict import Action, Decision, Reason, ResponseContext
 from .core.visitor import VisitorView
-from .engine import NO_DELETIONS, Deletions, Engine
+from .engine import NO_DELETIONS, Deletions, Engine, HiddenFields
 from .errors import RecordStoreError
 from .policy import DecisionHook
 from .recording import Change
@@ -49,10 +49,9 @@ class Phase(Enum):
     FINISHED = "the app is done: whoever asks with what is left of this exchange begins another one"
 
 
-_TYPE_OCTETS = len("content-type")
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _OPEN, _STARTED, _FINISHED = Phase.OPEN, Phase.STARTED, Phase.FINISHED
-_OWN, _NONE, _CACHING = Reason.OWN, FieldKind.NONE, FieldKind.CACHING
+_OWN, _NONE, _CACHING, _GATED = Reason.OWN, FieldKind.NONE, FieldKind.CACHING, FieldKind.GATED
 
 
 class Answer(NamedTuple):
@@ -64,7 +63,9 @@ class Answer(NamedTuple):
     fields: list[Field]
     judged: list[Judged]
     kinds: list[FieldKind]
-    """The kinds of its fields, plain ones and those that set cookies aside."""
+    """The kinds of its fields that later stages look for."""
+    types: list[str | bytes]
+    """The values of its `Content-Type` fields."""
     is_personal: bool
     """Whether it depends on who asks."""
 
@@ -72,25 +73,13 @@ class Answer(NamedTuple):
         """A field of ours, as the door has it: ASGI wants names in lower case."""
         return (name.lower().encode(), value.encode("latin-1")) if self.octets else (name, value)
 
-    def content_types(self) -> tuple[str, ...]:
-        """The values of its `Content-Type` fields."""
-        if FieldKind.TYPE not in self.kinds:
-            return ()
-        return tuple(
-            [
-                as_text(value)
-                for name, value in self.fields
-                if len(name) == _TYPE_OCTETS and as_text(name).lower() == "content-type"
-            ]
-        )
-
     def texts(self) -> list[tuple[str, str]]:
         """Its fields as text."""
         return as_texts(self.fields) if self.octets else self.fields
 
     def personal(self, fields: list[Field]) -> "Answer":
         """The same with other fields, which depend on who asks."""
-        made: Answer = _new(Answer, (self.status, self.octets, fields, self.judged, self.kinds, True))
+        made: Answer = _new(Answer, (*self[:2], fields, *self[3:-1], True))
         return made
 
 
@@ -112,30 +101,24 @@ class Exchange:
     _same_site: bool | None = None
 
     def __init__(self, engine: Engine, request: Request) -> None:
-        self.engine, self.policy, self.request = engine, engine.policy, request
+        policy = engine.policy
+        self.engine, self.policy, self.request = engine, policy, request
         try:
-            self._read(request)
+            # What is needed of the request is read before the app can change anything.
+            self.now = policy.clock()
+            self.secure = secure = request.secure or engine.is_secure(request)
+            self.model: LawModel = engine.model if policy.model is None else engine.model_of(request.target)
+            self.signals = NO_SIGNALS if request.is_plain else _signals(request)
+            honoured = self.signals if engine.honours_signals else NO_SIGNALS
+            self._names, tokens = split_cookies(request.cookie, engine.own_names[secure])
+            if not request.is_plain or len(self._names) > MOST_PAIRS:
+                tokens += _other_tokens(request, self._names)
+            self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
+            if not engine.filter.today(self.view, self.now).visible.issuperset(self._names):
+                self._read_cookies()
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self._read_in_doubt(error)
         self._came_with = self.view
-
-    def _read(self, request: Request) -> None:
-        """Read what is needed of the request, before the app can change anything."""
-        engine, policy = self.engine, self.policy
-        self.now = policy.clock()
-        self.secure = secure = request.secure or engine.is_secure(request)
-        self.model: LawModel = engine.model if policy.model is None else engine.model_of(request.target)
-        self.signals = NO_SIGNALS if request.is_plain else _signals(request)
-        honoured = self.signals if engine.honours_signals else NO_SIGNALS
-        self._names, tokens = split_cookies(request.cookie, engine.own_names[secure])
-        if not request.is_plain and (token := request.field("consent-token")):
-            tokens.append(token)
-        if len(self._names) > MOST_PAIRS:
-            # There may be a refusal among what is not read.
-            tokens.append("")
-        self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
-        if not engine.filter.today(self.view, self.now).visible.issuperset(self._names):
-            self._read_cookies()
 
     def _read_cookies(self) -> None:
         """Find out which cookies the app may see and which have to go, and note what came."""
@@ -178,16 +161,13 @@ class Exchange:
         if self._phase is _STARTED:
             self._phase = _FINISHED
 
-    def hidden_fields(self) -> frozenset[str]:
-        """The request fields, named in lower case, that the app is not to see. Never raises."""
-        gate = self.engine.gate
-        if not self.engine.hides_fields:
-            return NOTHING
+    def hidden_fields(self) -> HiddenFields:
+        """The request fields that the app is not to see. Never raises."""
         try:
-            return gate.hidden_request_headers(self.view.permissions)
+            return self.engine.hidden_fields(self.view.permissions)
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self.policy.log.failure("a request could not be judged: device fields are hidden", error)
-            return gate.hidden_in_doubt
+            return self.engine.hidden_in_doubt
 
     @property
     def is_same_site(self) -> bool:
@@ -359,8 +339,8 @@ class Exchange:
             leaving = fields if self.policy.observing else filtered.leaving
             personal = self.was_read or filtered.is_personal
             if self.cookies is not None or self.changes or self.engine.has_stages:
-                answer = Answer(status, octets, leaving, filtered.judged, filtered.kinds, personal)
-                return self._staged(answer)
+                _, judged, _, _, kinds, types = filtered
+                return self._staged(_new(Answer, (status, octets, leaving, judged, kinds, types, personal)))
             # An ordinary answer has passed all stages but the last.
             return self._for_one_visitor(leaving, filtered.kinds, octets=octets) if personal else leaving
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
@@ -371,7 +351,8 @@ class Exchange:
         """The stages between the first and the last, and the last."""
         if self.engine.gates:
             answer = self._gate(answer)
-        answer = self._with_ours(answer)
+        if self.cookies is not None or self.changes or self.compiled.by_objection:
+            answer = self._with_ours(answer)
         if not answer.is_personal:
             return answer.fields
         return self._for_one_visitor(answer.fields, answer.kinds, octets=answer.octets)
@@ -389,16 +370,15 @@ class Exchange:
 
     def _filter(self, fields: list[Field], *, octets: bool) -> Filtered:
         """The first stage: cookies without leave stay behind, the others end in time."""
-        context = ResponseContext(self.view, self.policy.clock(), fields)
-        hook, noted = self.policy.on_decision, self.policy.observations.noted
-        review = None if hook is None else partial(self._review, hook, context)
+        hook, noted, now = self.policy.on_decision, self.policy.observations.noted, self.policy.clock()
+        review = None if hook is None else partial(self._review, hook)
+        judge = self.engine.filter.filter
         try:
-            filtered = self.engine.filter.filter(fields, context, review, octets=octets, noted=noted)
+            filtered = judge(fields, self.view, now, review, octets=octets, noted=noted)
         except (TypeError, ValueError):
             # Fields of other types, or what is no field: made exact first.
             fields = _exact(fields, octets=octets)
-            context = ResponseContext(self.view, context.now, fields)
-            filtered = self.engine.filter.filter(fields, context, review, octets=octets, noted=noted)
+            filtered = judge(fields, self.view, now, review, octets=octets, noted=noted)
         if filtered.news:
             self._take_note(filtered.news)
         if _NONE in filtered.kinds:
@@ -418,14 +398,12 @@ class Exchange:
 
     def _gate(self, answer: Answer) -> Answer:
         """The second stage: third parties that this visitor does not allow stay closed."""
-        recipient = self._recipient()
-        if FieldKind.GATED not in answer.kinds:
-            if not makes_document(answer.content_types(), recipient.destination):
+        if _GATED not in answer.kinds:
+            if not self.engine.makes_document(answer.types, self.request):
                 return answer
-            fields = [*answer.fields, *self.engine.gate_fields(recipient)[answer.octets]]
-            return self._gated(answer, fields)
-        texts = answer.texts()
-        status = _code(answer.status)
+            added = self.engine.gate_fields(self.view, self.request.mount)[answer.octets]
+            return self._gated(answer, [*answer.fields, *added])
+        recipient, status, texts = self._recipient(), _code(answer.status), answer.texts()
         if not self.engine.gate.governs(status, texts, recipient.destination):
             return answer
         texts = list(self.engine.gate.response_headers(status, texts, recipient))
@@ -438,12 +416,9 @@ class Exchange:
         return answer._replace(fields=fields)
 
     def _recipient(self) -> Recipient:
-        return Recipient(
-            permissions=self.view.permissions,
-            host=self.request.field("host"),
-            destination=self.request.field("sec-fetch-dest"),
-            withdrawn=self.view.decided and not self.view.permissions.allows("device"),
-            report_uri=f"{self.request.mount}{self.policy.registry.consent.path}/report",
+        field = self.request.field
+        return self.engine.recipient(
+            self.view, self.request.mount, host=field("host"), destination=field("sec-fetch-dest")
         )
 
     def _deletions(self, answer: Answer) -> Deletions:
@@ -455,17 +430,19 @@ class Exchange:
             return NO_DELETIONS
         if not (answer.is_personal or self.changes) and self._is_for_all(answer):
             return NO_DELETIONS
-        came = self._unwanted()
+        around, room = self._scope(), BUDGET
+        if self.changes or self.compiled.by_objection:
+            room -= sum(map(field_octets, self._own_lines(answer, NO_DELETIONS, certain=False)))
+        # After a choice it is another matter what has to go.
+        cookies = self._cookies_seen() if self.changes or self.cookies is None else self.cookies
         lines = [one.after for one in answer.judged if one.after is not None]
-        around = self._scope()
-        room = BUDGET - sum(map(field_octets, self._own_lines(answer, NO_DELETIONS, certain=False)))
-        if self.changes or (lines and _sets_any_of(lines, {one.name for one in came})):
-            return self.engine.expire([*came, *self._declared()], around, lines, room)
-        return self.engine.deletions(came, around, room)
+        if self.changes or (lines and _sets_any_of(lines, {one.name for one in cookies.unwanted})):
+            return self.engine.expire([*cookies.unwanted, *self._declared()], around, lines, room)
+        return self.engine.deletions(cookies, around, room)
 
     def _is_for_all(self, answer: Answer) -> bool:
         destination, accept = self.request.field("sec-fetch-dest"), self.request.field("accept")
-        if cache_control.is_resource(destination, accept, next(iter(answer.content_types()), None)):
+        if cache_control.is_resource(destination, accept, as_text(answer.types[0]) if answer.types else None):
             return True
         return _CACHING in answer.kinds and cache_control.is_shared(answer.texts(), self.now)
 
@@ -475,12 +452,6 @@ class Exchange:
         host, path = _host_name(self.request.field("host")), self.request.full_path
         scope: RequestScope = _new(RequestScope, (host, path, self.secure, bool(self.changes), minute))
         return scope
-
-    def _unwanted(self) -> tuple[UnwantedCookie, ...]:
-        """What came with the request and has to go: after a choice that is another matter."""
-        if self.changes:
-            return self._cookies_seen().unwanted
-        return self.cookies.unwanted if self.cookies else ()
 
     def _declared(self) -> Iterable[UnwantedCookie]:
         """Where a choice is made: all exact names that it does not allow, which may live on other paths."""
@@ -563,7 +534,7 @@ class Exchange:
             self.policy.log.failure("the cookie of a choice could not be made", error)
             return []
 
-    def _review(self, hook: DecisionHook, context: ResponseContext, judged: Judged) -> Judged:
+    def _review(self, hook: DecisionHook, judged: Judged, context: ResponseContext) -> Judged:
         """What becomes of a line once the site's hook has seen it.
 
         What it puts in its place is judged again: no hook undoes a refusal or a limit.
@@ -592,6 +563,13 @@ def _replacement(decision: Decision, answer: object) -> str | None:
     if not isinstance(line, str):
         raise TypeError(f"a Set-Cookie value is a str, not {type(line).__name__}")
     return str.__str__(line)
+
+
+def _other_tokens(request: Request, names: list[str]) -> list[str]:
+    """What counts as a consent token besides those in cookies: one that verifies, or a doubt."""
+    token = request.field("consent-token")
+    # There may be a refusal among the cookies that are not read.
+    return [*([token] if token else ()), *([""] if len(names) > MOST_PAIRS else ())]
 
 
 def _is_same_site(request: Request) -> bool:

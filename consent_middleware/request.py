@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Collection, Mapping, MutableMapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from . import catalogue
 from .core.choice import Grants, Moment, grants_more, refusal, with_grants
 from .core.compiled import CompiledRegistry
 from .core.consent import Consent, Signals
-from .core.registry import Registry
+from .core.registry import LONGEST_REMEMBERED, Registry
 from .core.visitor import VisitorView
 from .errors import ConsentStateError
 from .registry_file.findings import nearest
@@ -37,8 +38,16 @@ _MOST_TOLD = 256
 
 def quoted(path: str | bytes) -> str:
     """A path percent-encoded as browsers do; what is no text of UTF-8 becomes `?`, which matches no cookie."""
+    return (_known_quoted if len(path) <= LONGEST_REMEMBERED else _quoted)(path)
+
+
+def _quoted(path: str | bytes) -> str:
     octets = path if isinstance(path, bytes) else path.encode(errors="replace")
     return quote(octets, PATH_LETTERS)
+
+
+# Sites have few pages that are asked for often.
+_known_quoted = lru_cache(256)(_quoted)
 
 
 def mount_of(root: str | bytes) -> str:
@@ -284,7 +293,7 @@ def get_consent(scope_or_environ: object) -> RequestConsent:
     held = (given, getattr(given, "scope", None), getattr(given, "environ", None))
     mappings = [one for one in held if isinstance(one, Mapping)]
     for mapping in mappings:
-        visit = mapping.get(KEY)
+        visit: Any = mapping.get(KEY)
         if hasattr(visit, "is_finished"):
             return RequestConsent(visit)
     if not mappings:

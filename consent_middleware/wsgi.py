@@ -48,7 +48,14 @@ class ConsentMiddleware:
 
         if request.path.startswith(engine.page_starts) and engine.is_page(request):
             return _serve_page(environ, start_judged, exchange)
-        return _run(self.app, environ, _inner_environ(environ, exchange), start_judged, exchange)
+        # The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry, error
+        # documents) is judged again, by the very same request, and a nested call is one that got the copy.
+        inner = {**environ, KEY: exchange}
+        if exchange.cookies is not None or engine.hides_fields:
+            _hide(inner, exchange)
+        if not environ.keys().isdisjoint(_SENDERS):
+            inner.update((key, _judging(environ[key], exchange)) for key in _SENDERS & environ.keys())
+        return _run(self.app, environ, inner, start_judged, exchange)
 
 
 class WsgiRequest:
@@ -84,27 +91,14 @@ class WsgiRequest:
         return value.strip(" \t")
 
 
-def _inner_environ(environ: Environ, exchange: Exchange) -> Environ:
-    """What the app gets: a copy, with its visitor's consent and without what it may not see.
-
-    The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry, error
-    documents) is judged again, by the very same request, and a nested call is one that got the copy.
-    """
-    inner = {**environ, KEY: exchange}
-    if exchange.cookies is not None or exchange.engine.hides_fields:
-        _hide(inner, exchange)
-    if not environ.keys().isdisjoint(_SENDERS):
-        inner.update((key, _judging(environ[key], exchange)) for key in _SENDERS & environ.keys())
-    return inner
-
-
 def _hide(environ: Environ, exchange: Exchange) -> None:
+    """Take out of the app's environ what it may not see of the request."""
     if exchange.cookies is not None:
         environ["HTTP_COOKIE"] = exchange.cookies.visible
         if not environ["HTTP_COOKIE"]:
             del environ["HTTP_COOKIE"]
-    for name in exchange.hidden_fields():
-        environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
+    for key in exchange.hidden_fields().keys & environ.keys():
+        del environ[key]
 
 
 def _judging(send: Callable[[list[Any]], object], exchange: Exchange) -> Callable[[Any], object]:

@@ -48,7 +48,7 @@ STEPS = [
     "exchange.cache_control.personal",
     "exchange.cache_control.is_resource",
     "exchange.cache_control.is_shared",
-    "exchange.ResponseContext",
+    "core.filtering.ResponseContext",
     "exchange.Recipient",
     "exchange._first_cookie",
     "exchange.split_cookies",

@@ -151,8 +151,16 @@ def is_resource(destination: str, accept: str, content_type: str | None) -> bool
     `destination` and `accept` are the request's `Sec-Fetch-Dest` (Fetch Metadata) and `Accept`, "" if
     absent. Without either, and without a `Content-Type`, it is taken for a page.
     """
+    short = len(destination) + len(accept) + len(content_type or "") <= LONGEST_REMEMBERED
+    return (_known_resource if short else _is_resource)(destination, accept, content_type)
+
+
+def _is_resource(destination: str, accept: str, content_type: str | None) -> bool:
     if destination in _RESOURCES:
         return True
     if content_type is not None:
         return _RESOURCE_TYPE.match(content_type.strip()) is not None
     return not destination and bool(accept) and "text/html" not in accept.lower()
+
+
+_known_resource = lru_cache(256)(_is_resource)

@@ -1,6 +1,6 @@
 """Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ _BLANKS = " \t"
 # The constructor of a named tuple is a Python function; this is the one that it calls.
 _new: Any = tuple.__new__
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
-_PLAIN, _GOVERNED, _PADDED, _NONE = FieldKind.PLAIN, FieldKind.GOVERNED, FieldKind.PADDED, FieldKind.NONE
+_PLAIN, _GOVERNED, _PADDED = FieldKind.PLAIN, FieldKind.GOVERNED, FieldKind.PADDED
+_TYPE, _NONE = FieldKind.TYPE, FieldKind.NONE
 _MOST_REMEMBERED = 4096
 _MOST_FIELDS = 1024
 
@@ -53,7 +54,9 @@ class Filtered(NamedTuple):
     is_personal: bool
     """Whether the answer depends on who asks, or would hide from caches that it did."""
     kinds: list[FieldKind]
-    """The kinds of its fields, plain ones and those that set cookies aside."""
+    """The kinds of its fields that later stages look for."""
+    types: list[str | bytes]
+    """The values of its `Content-Type` fields."""
 
 
 class CookiesSeen(NamedTuple):
@@ -69,6 +72,8 @@ class CookiesSeen(NamedTuple):
     """The rules of allowed cookies of exempt measurement that are deleted, for nobody knows their age."""
     undeclared: tuple[str, ...]
     """The names of cookies that fall under no rule; not the text of nameless ones, which is a value."""
+    unwanted_names: tuple[str, ...] | None = None
+    """The names of those that have to go, where these names alone tell which they are, and are short."""
 
 
 class Shown(NamedTuple):
@@ -76,6 +81,7 @@ class Shown(NamedTuple):
 
     kept: tuple[int, ...]
     unwanted: tuple[UnwantedCookie, ...]
+    unwanted_names: tuple[str, ...]
 
 
 class Remembered:
@@ -230,9 +236,10 @@ class Filter:
 
     def filter(
         self,
-        fields: Iterable[Field],
-        context: ResponseContext,
-        review: Callable[[Judged], Judged] | None = None,
+        fields: Sequence[Field],
+        view: VisitorView,
+        now: datetime,
+        review: Callable[[Judged, ResponseContext], Judged] | None = None,
         *,
         octets: bool = False,
         noted: Container[Verdict] = (),
@@ -246,10 +253,11 @@ class Filter:
         judged: list[Judged] = []
         news: list[Judged] = []
         kinds: list[FieldKind] = []
-        personal = False
+        types: list[str | bytes] = []
+        personal, context = False, None
         exact, known = bytes if octets else str, self._kinds
         line_feed, carriage_return, null = BREAKS[octets]
-        remembered = self.today(context.view, context.now)
+        remembered = self.today(view, now)
         for field in fields:
             if type(field) is not tuple:
                 raise TypeError("a header field is no tuple")
@@ -260,11 +268,12 @@ class Filter:
             kind = known.get(name) or self._kind(name)
             if kind is _GOVERNED or kind is _PADDED:
                 line = value.decode("latin-1") if octets else value
+                context = context or ResponseContext(view, now, fields)
                 one = self._judge(line, context, remembered)
                 if kind is _PADDED:
                     one = one._replace(after=None, reason=Reason.MALFORMED)
                 if review is not None:
-                    one = review(one)
+                    one = review(one, context)
                 judged.append(one)
                 verdict, _, after, _ = one
                 personal = personal or after is None or verdict.is_personal
@@ -275,7 +284,9 @@ class Filter:
                 elif after is not None:
                     leaving.append((name, after.encode("latin-1") if octets else after))
                 continue
-            if kind is not _PLAIN:
+            if kind is _TYPE:
+                types.append(value)
+            elif kind is not _PLAIN:
                 kinds.append(kind)
                 if kind is _NONE:
                     continue
@@ -283,7 +294,7 @@ class Filter:
                 leaving.extend(self.sendable(name, value))
             else:
                 leaving.append((name, value))
-        filtered: Filtered = _new(Filtered, (leaving, judged, news, personal, kinds))
+        filtered: Filtered = _new(Filtered, (leaving, judged, news, personal, kinds, types))
         return filtered
 
     def _kind(self, name: str | bytes) -> FieldKind:
@@ -323,7 +334,7 @@ class Filter:
             return _CookieReader(self, view, remembered, same_site=same_site).read(field, names)
         pieces = field.split(";")
         text = ";".join([pieces[index] for index in shown.kept]).lstrip(" ")
-        seen: CookiesSeen = _new(CookiesSeen, (text, shown.unwanted, (), (), ()))
+        seen: CookiesSeen = _new(CookiesSeen, (text, shown.unwanted, (), (), (), shown.unwanted_names))
         return seen
 
 
@@ -353,7 +364,8 @@ class _CookieReader:
         )
         if self._repeats and len(kept) < len(pieces) and sum(map(len, names)) <= LONGEST_REMEMBERED:
             self._by.make_room()
-            self._remembered.shown[tuple(names)] = Shown(tuple(kept), seen.unwanted)
+            unwanted_names = tuple([cookie.name for cookie in seen.unwanted])
+            self._remembered.shown[tuple(names)] = Shown(tuple(kept), seen.unwanted, unwanted_names)
         return seen
 
     def _shows(self, name: str, piece: str) -> bool:
