@@ -15,7 +15,7 @@ from .core.compiled import CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals
 from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, declared_scopes, expire
 from .core.fail_closed import FailClosed
-from .core.filtering import CookiesSeen, Filter
+from .core.filtering import CookiesSeen, Filter, Remembered
 from .core.gating import Gate, Recipient, makes_document
 from .core.header_fields import Field, FieldKind, as_text, is_field_text
 from .core.permissions import Permissions, permissions_on
@@ -198,6 +198,8 @@ class Engine:
         self.model = settings.model
         self.view_in_doubt, _ = self.visitors.view([""], _ANY_TIME, NO_SIGNALS, "opt-in")
         """What is known of a visitor where we failed to judge the request."""
+        self.nothing_remembered = Remembered(_ANY_TIME, frozenset())
+        """Decisions of a day long ago: there are none."""
         self.page_starts = (settings.path, GPC_PATH) if settings.gpc == "refuse" else (settings.path,)
         """How the paths of our pages begin."""
         self._page_paths, self._below_pages = frozenset(self.page_starts), f"{settings.path}/"

@@ -9,10 +9,11 @@ be a few behind.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
+
+import msgspec
 
 from .core.deletion import CookieScope, scope_of
 from .core.filtering import Judged
@@ -33,8 +34,7 @@ _DELETION = Reason.DELETION
 _WAIT = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True):
     """An undeclared cookie in requests: how many carried it, and where and when the first did."""
 
     name: str
@@ -43,8 +43,7 @@ class Sighting:
     first: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A host that pages load from, by the directive that would stop it: how often, and since when."""
 
     host: str
