@@ -12,7 +12,7 @@ from .deletion import UnwantedCookie
 from .header_fields import BREAKS, Field, FieldKind, without_breaks
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
-from .set_cookie import LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
+from .set_cookie import BEFORE_DATE, LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
 from .structured_fields import is_token
 from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Reason, ResponseContext, Verdict
 from .visitor import VisitorView
@@ -191,10 +191,10 @@ class Filter:
         head, _, tail = line.partition(";")
         name, equals, _ = head.partition("=")
         name = name.strip(_BLANKS) if equals else ""
-        verdict, end = remembered.verdicts.get((name, tail)), None
-        if verdict is None:
+        end = None
+        if BEFORE_DATE in tail:
             tail, end = cut_date(tail)
-            verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
+        verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
         # Nearly every line is printable ASCII, which the built-in checks see at a tenth of the cost.
         is_plain = len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable()
         if is_plain and verdict.fixed is not None:

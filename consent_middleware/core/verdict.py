@@ -122,8 +122,8 @@ class ResponseContext(NamedTuple):
     view: VisitorView
     now: datetime
     fields: Sequence[Field]
-    dates: list[datetime | None]
-    """Empty, until `sent` was worked out."""
+    remembered: list[tuple[datetime | None, ...]]
+    """`sent`, once it was worked out."""
 
     @classmethod
     def of(cls, view: VisitorView, now: datetime, fields: Sequence[Field] = ()) -> "ResponseContext":
@@ -132,15 +132,15 @@ class ResponseContext(NamedTuple):
         return made
 
     @property
-    def sent(self) -> list[datetime | None]:
+    def sent(self) -> tuple[datetime | None, ...]:
         """What the response states as its `Date`, from which some browsers count `Expires`; None: unreadable.
 
         There may be several. Only lines with a date ask for it.
         """
-        if not self.dates:
+        if not self.remembered:
             stated = [field[1] for field in self.fields if len(field[0]) == 4 and _is_date(field[0])]
-            self.dates.extend([cookie_date(as_text(date)) for date in stated])
-        return self.dates
+            self.remembered.append(tuple([cookie_date(as_text(date)) for date in stated]))
+        return self.remembered[0]
 
 
 def _is_date(name: str | bytes) -> bool:
@@ -279,7 +279,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 asks = (end - context.now).total_seconds()
             if asks is not None and asks > 0:
                 return self._limited(line, head, asks, context)
-        life = self.attributes.timeless or self.attributes.life(context.now, context.sent, end)
+        attributes = self.attributes
+        if end is not None and not attributes.clear:
+            # There is another date or lifetime beside the one that was cut.
+            attributes = read_attributes(line.partition(";")[2])
+        life = attributes.timeless or attributes.life(
+            context.now, context.sent, end if attributes.clear else None
+        )
         return self._judge_now(line, head, life, context)
 
     def _limited(self, line: str, head: str, asks: float, context: ResponseContext) -> Outcome:
