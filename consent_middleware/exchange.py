@@ -380,9 +380,10 @@ class Exchange:
         now, view, remembered = self.policy.clock(), self.view, self._remembered
         if not remembered.since <= now < remembered.until:
             remembered = self.engine.filter.today(view, now)
-        hook = self.policy.on_decision
-        review = None if hook is None else partial(self._review, hook)
-        judge = self.engine.filter.filter
+        hook, review, judge = self.policy.on_decision, None, self.engine.filter.filter
+        if hook is not None:
+            # A hook sees each line once, so nothing may have to be judged again.
+            fields, review = _exact(fields, octets=octets), partial(self._review, hook)
         try:
             filtered = judge(fields, view, now, remembered, review, octets=octets)
         except (TypeError, ValueError):
@@ -566,6 +567,8 @@ class Exchange:
             return judged
         if line is None:
             return judged._replace(after=None)
+        # The hook was told what this visitor allows: what it makes of that is for this visitor alone.
+        self.was_read |= judged.after is None or judged.verdict.is_personal
         return self.engine.filter.judge_review(line, context)._replace(before=judged.before)
 
 

@@ -184,7 +184,8 @@ class Filter:
         if one.reason is not Reason.UNDECLARED:
             return one
         verdict = msgspec.structs.replace(one.verdict, refusal=None, fixed=None)
-        after, reason = verdict.judge_odd(line, line.partition(";")[0], None, context)
+        head, _, tail = line.partition(";")
+        after, reason = verdict.judge_odd(line, head, cut_date(tail)[1], context)
         return one._replace(after=after, reason=reason)
 
     def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
@@ -303,7 +304,8 @@ class Filter:
             if kind is _PADDED:
                 one = one._replace(after=None, reason=Reason.MALFORMED)
             if review is not None:
-                one = review(one, context)
+                seen = review(one, context)
+                one = one if kind is _PADDED else seen
             filtered.judged.append(one)
             after = one.after
             if after is not None:
