@@ -111,8 +111,8 @@ class Observations:
         self.older_key_tokens += 1
         if self.older_key_tokens == 1:
             self._log.warning(
-                "consent tokens come that an older key signed: keep it among the secret keys until no visitor "
-                "has such a token any more, at most for the lifetime of a choice"
+                "consent tokens come that an older key signed: keep it among the secret keys until no "
+                "visitor has such a token any more, at most for the lifetime of a choice"
             )
 
     def note_set(self, judged: Judged, request: Request) -> None:
