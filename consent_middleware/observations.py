@@ -87,6 +87,8 @@ class Observations:
         self._minute, self._reports = 0, 0
         self.overlooked = 0
         """Undeclared cookies that came when there was no more room."""
+        self.older_key_tokens = 0
+        """Tokens that another key than the newest signed; one that comes again after a while counts again."""
         self.changes = 0
         """How often the places of cookies changed: what was worked out from them before is out of date."""
 
@@ -103,6 +105,15 @@ class Observations:
     def unset(self) -> list[str]:
         """Rules whose cookies keep coming although the app does not set them: their ends are unknown."""
         return list(self._unset)
+
+    def note_older_key(self) -> None:
+        """Count a token that another key than the newest signed, as long as it is not remembered."""
+        self.older_key_tokens += 1
+        if self.older_key_tokens == 1:
+            self._log.warning(
+                "consent tokens come that an older key signed: keep it among the secret keys until no "
+                "visitor has such a token any more, at most for the lifetime of a choice"
+            )
 
     def note_set(self, judged: Judged, request: Request) -> None:
         """Remember where browsers will keep a cookie that leaves with the answer to a request.

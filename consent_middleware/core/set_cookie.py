@@ -421,12 +421,14 @@ def imf_fixdate(moment: datetime) -> str:
 
 
 def _imf_second(count: int) -> str:
-    day, second = divmod(count, 86_400)
-    return f"{_day_text(day)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
+    minutes, second = divmod(count, 60)
+    hours, minute = divmod(minutes, 60)
+    return (
+        f"{_day_text(hours // 24)}{_TWO_DIGITS[hours % 24]}:{_TWO_DIGITS[minute]}:{_TWO_DIGITS[second]} GMT"
+    )
 
 
-_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440))
-_SECONDS = tuple(f"{second:02} GMT" for second in range(60))
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
 
 
 # All cookies of one choice end with it.
