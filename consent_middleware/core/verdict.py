@@ -86,8 +86,6 @@ class Reason(StrEnum):
     """Dropped: browsers would refuse it."""
     PREFIX = "prefix"
     """Dropped: browsers would refuse it, for its name demands attributes that it lacks."""
-    FAILURE = "failure"
-    """Dropped: we failed to judge it."""
 
 
 @dataclass(frozen=True, slots=True)
