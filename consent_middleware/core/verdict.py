@@ -103,6 +103,10 @@ class Decision:
     before: str
     after: str | None
 
+    def __repr__(self) -> str:
+        rule = None if self.rule is None else self.rule.name
+        return f"Decision({self.name!r}, {self.action}, {self.reason}, rule={rule!r})"
+
     @property
     def leaving(self) -> str | None:
         """The value that leaves, None if nothing does."""
