@@ -63,7 +63,6 @@ class Source(StrEnum):
     PREFERENCES = "preferences"
     WITHDRAW = "withdraw"
     API = "api"
-    GPC = "gpc"
     CONTINUED_BROWSING = "continued-browsing"
     APP = "app"
 
