@@ -15,7 +15,7 @@ from .core.compiled import CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals
 from .core.deletion import CookieScope, Deletion, RequestScope, UnwantedCookie, declared_scopes, expire
 from .core.fail_closed import FailClosed
-from .core.filtering import CookiesSeen, Filter
+from .core.filtering import CookiesSeen, Filter, Remembered
 from .core.gating import Gate, Recipient, makes_document
 from .core.header_fields import Field, FieldKind, as_text, is_field_text
 from .core.permissions import Permissions, permissions_on
@@ -102,19 +102,28 @@ class _Known:
 class Visitors:
     """Views of visitors, by the consent tokens that they send.
 
-    `verify` gives the choice of a token and raises BadTokenError for what we did not sign.
+    `verified` gives the choice of a token, and whether the newest key signed it; it raises BadTokenError for
+    what we did not sign. `note_older_key` is called for each token that another key signed.
     """
 
-    def __init__(self, compiled: CompiledRegistry, verify: Callable[[str], Consent]) -> None:
+    def __init__(
+        self,
+        compiled: CompiledRegistry,
+        verified: Callable[[str], tuple[Consent, bool]],
+        note_older_key: Callable[[], None],
+    ) -> None:
         self._compiled = compiled
         self._permissions = lru_cache(_MOST_KINDS_OF_CHOICE)(partial(permissions_on, compiled))
         # What does not verify leaves by an exception, which a cache does not keep.
-        self._verify = verify
+        self._verified, self._note_older_key = verified, note_older_key
         self._known = lru_cache(_MOST_VISITORS)(self._know)
         self._undecided = lru_cache(64)(self._view_undecided)
 
     def _know(self, _signals: Signals, _model: LawModel, *tokens: str) -> _Known:
-        return _Known([self._verify(token) for token in tokens])
+        found = [self._verified(token) for token in tokens]
+        if not all(newest for _, newest in found):
+            self._note_older_key()
+        return _Known([choice for choice, _ in found])
 
     def view(
         self, tokens: Sequence[str], now: datetime, signals: Signals, model: LawModel
@@ -135,14 +144,14 @@ class Visitors:
         self, tokens: Sequence[str], now: datetime, signals: Signals, model: LawModel
     ) -> tuple[VisitorView, bool]:
         """The same where at least one of the tokens does not verify."""
-        choices = [self._verified(token) for token in tokens] if len(tokens) > 1 else [None]
+        choices = [self._choice_of(token) for token in tokens] if len(tokens) > 1 else [None]
         if not any(choices):
             return self._undecided(signals, model, _IN_DOUBT), False
         return self.view_of(choices, now, signals, model), True
 
-    def _verified(self, token: str) -> Consent | None:
+    def _choice_of(self, token: str) -> Consent | None:
         try:
-            return self._verify(token)
+            return self._verified(token)[0]
         except BadTokenError:
             return None
 
@@ -165,7 +174,7 @@ class Engine:
         self.policy = policy
         self.compiled = policy.compiled
         settings = policy.registry.consent
-        self.visitors = Visitors(self.compiled, policy.verify)
+        self.visitors = Visitors(self.compiled, policy.verified, policy.observations.note_older_key)
         self.own_names = tuple(
             frozenset({policy.cookie_name(secure=secure), policy.measured_name(secure=secure)})
             for secure in (False, True)
@@ -198,6 +207,8 @@ class Engine:
         self.model = settings.model
         self.view_in_doubt, _ = self.visitors.view([""], _ANY_TIME, NO_SIGNALS, "opt-in")
         """What is known of a visitor where we failed to judge the request."""
+        self.nothing_remembered = Remembered(_ANY_TIME, frozenset())
+        """Decisions of a day long ago: there are none."""
         self.page_starts = (settings.path, GPC_PATH) if settings.gpc == "refuse" else (settings.path,)
         """How the paths of our pages begin."""
         self._page_paths, self._below_pages = frozenset(self.page_starts), f"{settings.path}/"

@@ -34,7 +34,7 @@ from .records.event import Act, ConsentEvent, Offer, Source, make_event
 from .request import Request, get_consent
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-"""The methods on which a choice may be made: not the safe ones (RFC 9110, section 9.2.1), nor unknown ones."""
+"""The methods on which choices may be made: no safe one (RFC 9110, section 9.2.1), and no unknown one."""
 
 
 # The constructor of a named tuple is a Python function; this is the one that it calls.
@@ -114,7 +114,8 @@ class Exchange:
             if not request.is_plain or len(self._names) > MOST_PAIRS:
                 tokens += _other_tokens(request, self._names)
             self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
-            if not engine.filter.today(self.view, self.now).visible.issuperset(self._names):
+            self._remembered = engine.filter.today(self.view, self.now)
+            if not self._remembered.visible.issuperset(self._names):
                 self._read_cookies()
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self._read_in_doubt(error)
@@ -148,7 +149,8 @@ class Exchange:
         self.policy.log.failure("a request could not be judged: its cookies are hidden", error)
         self.now, self.signals, self.model = datetime.now(UTC), NO_SIGNALS, "opt-in"
         self.secure = self.request.secure
-        self.view, self._is_known = self.engine.view_in_doubt, False
+        self._is_known = False
+        self.view, self._remembered = self.engine.view_in_doubt, self.engine.nothing_remembered
         if not self.policy.observing:
             self.cookies = CookiesSeen("", (), (), (), ())
 
@@ -232,8 +234,11 @@ class Exchange:
         self._choose(change)
 
     def _choose(self, change: Change) -> None:
-        self.view = self._view_of(change.consent)
+        self._turn_to(self._view_of(change.consent))
         self.was_read = True
+
+    def _turn_to(self, view: VisitorView) -> None:
+        self.view, self._remembered = view, self.engine.filter.today(view, self.now)
 
     def _view_of(self, consent: Consent) -> VisitorView:
         honoured = self.signals if self.engine.honours_signals else NO_SIGNALS
@@ -255,7 +260,7 @@ class Exchange:
         for change in pending:
             if holds or not change.adds:
                 holds &= self._settle(change)
-        self.view = self._view_of(self.changes[-1].consent) if self.changes else self._came_with
+        self._turn_to(self._view_of(self.changes[-1].consent) if self.changes else self._came_with)
 
     def _settle(self, change: Change) -> bool:
         """Record one choice of the app's; whether it holds."""
@@ -339,12 +344,12 @@ class Exchange:
         fields = headers if type(headers) is list else as_pairs(headers)
         try:
             filtered = self._filter(fields, octets=octets)
+            personal = self._take_note(filtered.judged) if filtered.judged else self.was_read
             if self.policy.observing and not self.changes:
                 return fields
             leaving = fields if self.policy.observing else filtered.leaving
-            personal = self.was_read or filtered.is_personal
             if self.cookies is not None or self.changes or self.engine.has_stages:
-                _, judged, _, _, kinds, types = filtered
+                _, judged, kinds, types = filtered
                 return self._staged(_new(Answer, (status, octets, leaving, judged, kinds, types, personal)))
             # An ordinary answer has passed all stages but the last.
             return self._for_one_visitor(leaving, filtered.kinds, octets=octets) if personal else leaving
@@ -375,31 +380,41 @@ class Exchange:
 
     def _filter(self, fields: list[Field], *, octets: bool) -> Filtered:
         """The first stage: cookies without leave stay behind, the others end in time."""
-        hook, noted, now = self.policy.on_decision, self.policy.observations.noted, self.policy.clock()
+        now, view, remembered = self.policy.clock(), self.view, self._remembered
+        if not remembered.since <= now < remembered.until:
+            remembered = self.engine.filter.today(view, now)
+        hook = self.policy.on_decision
         review = None if hook is None else partial(self._review, hook)
         judge = self.engine.filter.filter
         try:
-            filtered = judge(fields, self.view, now, review, octets=octets, noted=noted)
+            filtered = judge(fields, view, now, remembered, review, octets=octets)
         except (TypeError, ValueError):
             # Fields of other types, or what is no field: made exact first.
             fields = _exact(fields, octets=octets)
-            filtered = judge(fields, self.view, now, review, octets=octets, noted=noted)
-        if filtered.news:
-            self._take_note(filtered.news)
+            filtered = judge(fields, view, now, remembered, review, octets=octets)
         if _NONE in filtered.kinds:
             names = [as_text(name) for name, _ in fields]
             self.policy.decision_log.note_fields(name for name in names if not is_token(name))
         return filtered
 
-    def _take_note(self, news: list[Judged]) -> None:
-        """Note what became of lines that were not seen before."""
+    def _take_note(self, judged: list[Judged]) -> bool:
+        """Note what became of lines; whether the answer depends on who asks, or would hide that it did."""
+        personal, noted = self.was_read, self.policy.observations.noted
+        for one in judged:
+            verdict, _, after, _ = one
+            personal = personal or after is None or verdict.is_personal
+            if verdict not in noted or (after is None and verdict.refusal is None):
+                self._note(one)
+        return personal
+
+    def _note(self, one: Judged) -> None:
+        """Note what became of a line of which there is something left to note."""
         policy = self.policy
-        for one in news:
-            if one.after is None:
-                if policy.decision_log.note(one.verdict, one.reason) and one.reason is one.verdict.refusal:
-                    policy.observations.note_all(one.verdict)
-            elif not policy.observing:
-                policy.observations.note_set(one, self.request)
+        if one.after is None:
+            if policy.decision_log.note(one.verdict, one.reason) and one.reason is one.verdict.refusal:
+                policy.observations.note_all(one.verdict)
+        elif not policy.observing:
+            policy.observations.note_set(one, self.request)
 
     def _gate(self, answer: Answer) -> Answer:
         """The second stage: third parties that this visitor does not allow stay closed."""
@@ -507,6 +522,7 @@ class Exchange:
         fields = as_pairs(headers)
         try:
             filtered = self._filter(fields, octets=octets)
+            self._take_note(filtered.judged)
             if self.policy.observing:
                 return fields
             if not self.engine.gates:
@@ -557,7 +573,7 @@ class Exchange:
 
 
 def _replacement(decision: Decision, answer: object) -> str | None:
-    """The line that a site's hook lets leave, None for none; TypeError or ValueError for what is no answer."""
+    """The line that a site's hook lets leave, None for none; TypeError or ValueError for no answer of its."""
     if answer is None:
         return decision.after
     if not isinstance(answer, Decision):
@@ -616,7 +632,7 @@ def _exact(fields: list[Field], *, octets: bool) -> list[Field]:
 
 
 def _in_form(texts: Iterable[tuple[str, str]], came: Iterable[Any], *, octets: bool) -> list[Field]:
-    """Fields as the door has them: names of ours in lower case as ASGI wants it, those that `came` as they were."""
+    """Fields as the door has them: names of ours in lower case (ASGI), those that `came` as they were."""
     if not octets:
         return list(texts)
     names = {as_text(field[0]) for field in came if field}

@@ -9,10 +9,11 @@ be a few behind.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
+
+import msgspec
 
 from .core.deletion import CookieScope, scope_of
 from .core.filtering import Judged
@@ -33,8 +34,7 @@ _DELETION = Reason.DELETION
 _WAIT = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True):
     """An undeclared cookie in requests: how many carried it, and where and when the first did."""
 
     name: str
@@ -43,8 +43,7 @@ class Sighting:
     first: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A host that pages load from, by the directive that would stop it: how often, and since when."""
 
     host: str
@@ -86,6 +85,8 @@ class Observations:
         self._unset: dict[str, None] = {}
         self._loaded: dict[Report, _Counted] = {}
         self._minute, self._reports = 0, 0
+        self.older_key_tokens = 0
+        """Tokens that another key than the newest signed; one that comes again after a while counts again."""
         self.changes = 0
         """How often the places of cookies changed: what was worked out from them before is out of date."""
 
@@ -102,6 +103,15 @@ class Observations:
     def unset(self) -> list[str]:
         """Rules whose cookies keep coming although the app does not set them: their ends are unknown."""
         return list(self._unset)
+
+    def note_older_key(self) -> None:
+        """Count a token that another key than the newest signed, as long as it is not remembered."""
+        self.older_key_tokens += 1
+        if self.older_key_tokens == 1:
+            self._log.warning(
+                "consent tokens come that an older key signed: keep it among the secret keys until no "
+                "visitor has such a token any more, at most for the lifetime of a choice"
+            )
 
     def note_set(self, judged: Judged, request: Request) -> None:
         """Remember where browsers will keep a cookie that leaves with the answer to a request.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
-from .core.registry import LawModel
+from .core.registry import MEASURED, LawModel
 from .core.set_cookie import EPOCH, imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
@@ -93,6 +93,8 @@ class ConsentPolicy:
         self.tell_of_proxy = lru_cache(1)(self._warn_of_proxy)
         keys = _checked_keys(secret_keys)
         self._signer = TokenSigner(keys, registry.site.id)
+        self.verify, self.verified = self._signer.verify, self._signer.verified
+        """Give a token's choice, whatever its age; BadTokenError for what we did not sign."""
         self.offers = Signer(keys, f"consent_middleware.offer.v1.{registry.site.id}")
         self.appearance = _checked_appearance(options.get("pages"), registry)
         self.snapshot = snapshot_of(registry, self.appearance.digest)
@@ -144,7 +146,7 @@ class ConsentPolicy:
 
     def measured_name(self, *, secure: bool) -> str:
         """The name of the cookie that notes since when a visitor is measured who has not chosen."""
-        return f"{self._cookie_names[secure]}-measured"
+        return f"{self._cookie_names[secure]}{MEASURED}"
 
     def consent_cookie(
         self,
@@ -205,10 +207,6 @@ class ConsentPolicy:
             return None
         live = self.compiled.is_kept(choice, now) and now < self.compiled.ends(choice)
         return choice if live else None
-
-    def verify(self, token: str) -> Consent:
-        """A token's choice, whatever its age; BadTokenError for what we did not sign."""
-        return self._signer.verify(token)
 
     def new_id(self) -> str:
         """A fresh random id for a choice."""

@@ -1,8 +1,7 @@
 """A choice becomes its record, and the site's own code is told of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .core.consent import Consent
 from .errors import RecordStoreError
@@ -18,8 +17,7 @@ ChoiceHook = Callable[[Consent | None, Consent, Target], object]
 _TAKES_BACK = frozenset({State.REFUSED, State.WITHDRAWN})
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A choice that is made on a request."""
 
     consent: Consent

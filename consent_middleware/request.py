@@ -37,7 +37,7 @@ _MOST_TOLD = 256
 
 
 def quoted(path: str | bytes) -> str:
-    """A path percent-encoded as browsers do; what is no text of UTF-8 becomes `?`, which matches no cookie."""
+    """A path percent-encoded as browsers do; what is no text of UTF-8 becomes `?`, which fits no cookie."""
     return (_known_quoted if len(path) <= LONGEST_REMEMBERED else _quoted)(path)
 
 

@@ -53,7 +53,7 @@ class ConsentMiddleware:
 
         if request.path.startswith(engine.page_starts) and engine.is_page(request):
             return _serve_page(environ, start_judged, exchange)
-        # The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry, or
+        # The server's own environ keeps the request as it came. Whoever calls again with it (repoze.retry,
         # error documents) is judged again, by the very same request; a nested call is one that got the copy.
         inner = {**environ, KEY: exchange}
         if exchange.cookies is not None or engine.hides_fields:

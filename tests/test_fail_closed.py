@@ -88,7 +88,8 @@ STEPS = [
     "observations.Observations.note_set",
     "observe.DecisionLog.note",
     "policy.ConsentPolicy.cookie_name",
-    "policy.ConsentPolicy.verify",
+    "core.token.a2b_base64",
+    "core.token._consent",
 ]
 
 

@@ -38,9 +38,9 @@ LINES = {
 NOW = datetime.now(UTC)
 MOST = {
     ("asgi", "ordinary"): 14,
-    ("asgi", "three lines"): 24,
+    ("asgi", "three lines"): 26,
     ("wsgi", "ordinary"): 14,
-    ("wsgi", "three lines"): 24,
+    ("wsgi", "three lines"): 26,
 }
 
 

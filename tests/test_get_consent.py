@@ -37,7 +37,7 @@ def flask_site(ask, policy):
     @app.get("/")
     def page():
         ask(request)
-        ask(request._get_current_object())
+        ask(request._get_current_object())  # noqa: SLF001 - Flask's own name for it
         return ""
 
     app.wsgi_app = WsgiConsentMiddleware(app.wsgi_app, policy)

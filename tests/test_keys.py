@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from consent_middleware import ConsentPolicy, Registry
+from consent_middleware import Consent, ConsentPolicy, Registry
 from consent_middleware.errors import ConfigurationError, ConfigurationWarning
 from consent_middleware.records.signing import KeyRing
 
@@ -114,3 +114,18 @@ def test_a_short_key_is_told(from_environment):
     with pytest.warns(ConfigurationWarning, match="fewer than 16") as caught:
         from_environment("short")
     assert caught[0].filename == __file__
+
+
+def test_tokens_of_an_older_key_are_counted_and_told_once(exchanges, make_policy, now, caplog):
+    """The people who run the site learn that the older key is still needed, and how often."""
+    keys = ["the newest key of all", "an older key than that"]
+    old, policy = make_policy(secret_keys=keys[1:]), make_policy(secret_keys=keys)
+    for number in range(3):
+        choice = Consent(decided_at=now, version=2, purposes=["analytics"], id=str(number))
+        cookie = old.consent_cookie(choice, now).partition(";")[0]
+        for _ in range(2):
+            assert exchanges.run_lines("_ga=1", cookie=cookie, policy=policy).cookies() == ["_ga=1"]
+    mine = policy.consent_cookie(choice, now).partition(";")[0]
+    exchanges.run(cookie=mine, policy=policy)
+    assert policy.observations.older_key_tokens == 3
+    assert caplog.text.count("an older key signed") == 1

@@ -5,14 +5,13 @@ can make them say otherwise, so no secret is needed in forms.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(NamedTuple):
     """What a request says about where it comes from; "" for a field that it does not have."""
 
     site: str

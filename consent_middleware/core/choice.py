@@ -8,9 +8,12 @@ refusals of what would be allowed without consent.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
 
 from .compiled import NOTHING, CompiledRegistry, Uncovered
 from .consent import NO_SIGNALS, Consent, Signals, utc_day
@@ -27,8 +30,7 @@ class Choice(StrEnum):
     ADD = "add"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a visitor said. The maps from id to yes or no matter to `save`, and to `add` but for purposes.
 
     A vendor or cookie (by the name of its rule) that is not in its map follows its purpose; a purpose that
@@ -36,13 +38,12 @@ class Answer:
     """
 
     choice: Choice
-    purposes: Mapping[str, bool] = field(default_factory=dict)
-    vendors: Mapping[str, bool] = field(default_factory=dict)
-    cookies: Mapping[str, bool] = field(default_factory=dict)
+    purposes: Mapping[str, bool] = {}
+    vendors: Mapping[str, bool] = {}
+    cookies: Mapping[str, bool] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grants:
+class Grants(NamedTuple):
     """What is added to a choice: purposes whole, vendors and cookies alone."""
 
     purposes: frozenset[str] = NOTHING
@@ -50,8 +51,7 @@ class Grants:
     cookies: frozenset[str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(NamedTuple):
     """When a choice is made, the preference signals that are present, and a fresh random id."""
 
     now: datetime
@@ -285,8 +285,7 @@ def _without(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
+class _Standing(NamedTuple):
     """A choice that something is added to, as far as the registry's later versions leave it in force."""
 
     consent: Consent

@@ -4,9 +4,10 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from .consent import NO_SIGNALS, SKEW, Consent, Signals
 from .registry import Basis, CookieRule, Registry, Vendor
@@ -27,8 +28,7 @@ class Uncovered(NamedTuple):
 EVERYTHING_COVERED = Uncovered(NOTHING, NOTHING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CompiledRegistry:
+class CompiledRegistry(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A registry with what follows from it: purposes by basis, and what each version covers."""
 
     registry: Registry

@@ -6,7 +6,8 @@ compiled patterns, whatever the field holds: here nothing is left that could fai
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from .cache_control import targets_caches
 
@@ -21,8 +22,7 @@ _CACHING = frozenset({"cache-control", "expires"})
 _PRIVATE = "private, no-cache, max-age=0"
 
 
-@dataclass(frozen=True, slots=True)
-class FailClosed:
+class FailClosed(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of an answer as they may leave unjudged; build it once at start."""
 
     governed: frozenset[str]

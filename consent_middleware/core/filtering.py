@@ -1,9 +1,10 @@
 """Header fields in, header fields and decisions out; a request's cookies in, what the app may see out."""
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+
+import msgspec
 
 from .compiled import CompiledRegistry
 from .consent import utc_day
@@ -11,7 +12,7 @@ from .deletion import UnwantedCookie
 from .header_fields import BREAKS, Field, FieldKind, without_breaks
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
-from .set_cookie import LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
+from .set_cookie import BEFORE_DATE, LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
 from .structured_fields import is_token
 from .verdict import NO_DEMANDS, Action, Decision, Demands, Limits, Reason, ResponseContext, Verdict
 from .visitor import VisitorView
@@ -44,15 +45,15 @@ class Judged(NamedTuple):
         return Decision(self.verdict.name, action, self.reason, self.verdict.rule, self.before, self.after)
 
 
+Review = Callable[[Judged, ResponseContext], Judged]
+"""Says what becomes of a line, after what we made of it."""
+
+
 class Filtered(NamedTuple):
     """The header fields of a response that may leave, and what was seen of them."""
 
     leaving: list[Field]
     judged: list[Judged]
-    news: list[Judged]
-    """Those of them that are not noted yet."""
-    is_personal: bool
-    """Whether the answer depends on who asks, or would hide from caches that it did."""
     kinds: list[FieldKind]
     """The kinds of its fields that later stages look for."""
     types: list[str | bytes]
@@ -102,6 +103,20 @@ class Remembered:
         """What the app may see of `Cookie` values that are hidden in part, by the names in them."""
 
 
+class _Kinds(dict[Any, FieldKind]):
+    """What fields are, by their names as they come; bounded."""
+
+    def __init__(self, kind_of: Callable[[str | bytes], FieldKind]) -> None:
+        super().__init__()
+        self._kind_of = kind_of
+
+    def __missing__(self, name: str | bytes) -> FieldKind:
+        kind = self._kind_of(name)
+        if len(name) <= LONGEST_REMEMBERED and len(self) < _MOST_FIELDS:
+            self[name] = kind
+        return kind
+
+
 class Filter:
     """Judges cookie by cookie; built once from a registry.
 
@@ -129,7 +144,7 @@ class Filter:
         self.governed = frozenset({"set-cookie", *map(str.lower, registry.consent.set_cookie_headers)})
         """Names of the header fields that set cookies, in lower case."""
         self._kind_of_other = kind_of
-        self._kinds: dict[str | bytes, FieldKind] = {}
+        self._kinds = _Kinds(self.kind_of)
         self.optional = tuple(
             (name, rule) for name, rule in compiled.optional_cookies.items() if "*" not in name
         )
@@ -164,11 +179,11 @@ class Filter:
         return self._judge(line, context, self.today(context.view, context.now))
 
     def judge_review(self, line: str, context: ResponseContext) -> Judged:
-        """Judge what a site's hook lets leave: as a line of the app's, but it may keep what nobody declared."""
+        """Judge what a site's hook lets leave: as a line of the app's, but undeclared names it may keep."""
         one = self.judge(line, context)
         if one.reason is not Reason.UNDECLARED:
             return one
-        verdict = replace(one.verdict, refusal=None, fixed=None)
+        verdict = msgspec.structs.replace(one.verdict, refusal=None, fixed=None)
         after, reason = verdict.judge_odd(line, line.partition(";")[0], None, context)
         return one._replace(after=after, reason=reason)
 
@@ -176,10 +191,10 @@ class Filter:
         head, _, tail = line.partition(";")
         name, equals, _ = head.partition("=")
         name = name.strip(_BLANKS) if equals else ""
-        verdict, end = remembered.verdicts.get((name, tail)), None
-        if verdict is None:
+        end = None
+        if BEFORE_DATE in tail:
             tail, end = cut_date(tail)
-            verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
+        verdict = remembered.verdicts.get((name, tail)) or self._verdict(name, tail, context, remembered)
         # Nearly every line is printable ASCII, which the built-in checks see at a tenth of the cost.
         is_plain = len(head) <= LONGEST_PAIR and line.isascii() and line.isprintable()
         if is_plain and verdict.fixed is not None:
@@ -239,25 +254,21 @@ class Filter:
         fields: Sequence[Field],
         view: VisitorView,
         now: datetime,
-        review: Callable[[Judged, ResponseContext], Judged] | None = None,
+        remembered: Remembered,
+        review: Review | None = None,
         *,
         octets: bool = False,
-        noted: Container[Verdict] = (),
     ) -> Filtered:
         """Judge the header fields of one response, in order; what is not governed leaves as it came.
 
-        The fields are tuples, all of text or all of octets; TypeError or ValueError for others. `review` sees
-        each line with what becomes of it, and says what does. What is no field never leaves: see `sendable`.
+        The fields are tuples, all of text or all of octets; TypeError or ValueError for others. `remembered`
+        is that of `today`. `review` sees each line with what becomes of it, and says what does. What is no
+        field never leaves: see `sendable`.
         """
-        leaving: list[Field] = []
-        judged: list[Judged] = []
-        news: list[Judged] = []
-        kinds: list[FieldKind] = []
-        types: list[str | bytes] = []
-        personal, context = False, None
-        exact, known = bytes if octets else str, self._kinds
+        filtered: Filtered = _new(Filtered, ([], [], [], []))
+        leaving, kinds, exact = filtered.leaving, self._kinds, bytes if octets else str
+        context: ResponseContext = _new(ResponseContext, (view, now, fields, []))
         line_feed, carriage_return, null = BREAKS[octets]
-        remembered = self.today(view, now)
         for field in fields:
             if type(field) is not tuple:
                 raise TypeError("a header field is no tuple")
@@ -265,54 +276,64 @@ class Filter:
             # What inherits from these types can say one thing when asked and another when sent.
             if type(name) is not exact or type(value) is not exact:
                 raise TypeError("a header field is not of the door's type")
-            kind = known.get(name) or self._kind(name)
-            if kind is _GOVERNED or kind is _PADDED:
-                line = value.decode("latin-1") if octets else value
-                context = context or ResponseContext(view, now, fields)
-                one = self._judge(line, context, remembered)
-                if kind is _PADDED:
-                    one = one._replace(after=None, reason=Reason.MALFORMED)
-                if review is not None:
-                    one = review(one, context)
-                judged.append(one)
-                verdict, _, after, _ = one
-                personal = personal or after is None or verdict.is_personal
-                if verdict not in noted or (after is None and verdict.refusal is None):
-                    news.append(one)
-                if after is line:
-                    leaving.append((name, value))
-                elif after is not None:
-                    leaving.append((name, after.encode("latin-1") if octets else after))
-                continue
-            if kind is _TYPE:
-                types.append(value)
-            elif kind is not _PLAIN:
-                kinds.append(kind)
-                if kind is _NONE:
-                    continue
-            if line_feed in value or carriage_return in value or null in value:
+            kind = kinds[name]
+            if kind is not _PLAIN:
+                self._filter_special(kind, field, filtered, context, remembered, review)
+            elif line_feed in value or carriage_return in value or null in value:
                 leaving.extend(self.sendable(name, value))
             else:
                 leaving.append((name, value))
-        filtered: Filtered = _new(Filtered, (leaving, judged, news, personal, kinds, types))
         return filtered
 
-    def _kind(self, name: str | bytes) -> FieldKind:
-        """What a field is, by its name, which is remembered if it is not too long."""
+    def _filter_special(
+        self,
+        kind: FieldKind,
+        field: Field,
+        filtered: Filtered,
+        context: ResponseContext,
+        remembered: Remembered,
+        review: Review | None,
+    ) -> None:
+        """Judge a field that sets cookies, or note one that later stages look for."""
+        name, value = field
+        octets = type(value) is bytes
+        if kind is _GOVERNED or kind is _PADDED:
+            line = value.decode("latin-1") if octets else value
+            one = self._judge(line, context, remembered)
+            if kind is _PADDED:
+                one = one._replace(after=None, reason=Reason.MALFORMED)
+            if review is not None:
+                one = review(one, context)
+            filtered.judged.append(one)
+            after = one.after
+            if after is not None:
+                text = after.encode("latin-1") if octets else after
+                filtered.leaving.append((name, value if after is line else text))
+            return
+        if kind is _TYPE:
+            filtered.types.append(value)
+        else:
+            filtered.kinds.append(kind)
+        if kind is _NONE:
+            return
+        if any(map(value.__contains__, BREAKS[octets])):
+            filtered.leaving.extend(self.sendable(name, value))
+        else:
+            filtered.leaving.append((name, value))
+
+    def kind_of(self, name: str | bytes) -> FieldKind:
+        """What a field is, by its name."""
         text = name if isinstance(name, str) else name.decode("latin-1")
         governed = text.strip().lower() in self.governed
         if is_token(text):
-            kind = FieldKind.GOVERNED if governed else self._kind_of_other(text.lower())
-        else:
-            kind = FieldKind.PADDED if governed else FieldKind.NONE
-        if len(name) <= LONGEST_REMEMBERED and len(self._kinds) < _MOST_FIELDS:
-            self._kinds[name] = kind
-        return kind
+            return FieldKind.GOVERNED if governed else self._kind_of_other(text.lower())
+        return FieldKind.PADDED if governed else FieldKind.NONE
 
     def sendable(self, name: str | bytes, value: str | bytes) -> tuple[Field, ...]:
-        """A field with CR, LF or NUL in its value as it can leave, or nothing: servers differ in what they check.
+        """A field with CR, LF or NUL in its value as it can leave, or nothing.
 
-        They become blanks; with a governed name behind them the field is given up.
+        Servers differ in what they check. The three become blanks; with a governed name behind them the field
+        is given up.
         """
         text = value if isinstance(value, str) else value.decode("latin-1")
         if any(sign in text.lower() for sign in self.governed):
@@ -418,7 +439,7 @@ class _CookieReader:
             self._remembered.hidden[name] = unwanted
 
     def _is_undeclared_shown(self, name: str, piece: str, *, named: bool) -> bool:
-        """Whether the app may see an undeclared pair: not one in which a parser would show a refused cookie."""
+        """Whether the app may see an undeclared pair: not where parsers would show a refused cookie in it."""
         if name and named and self._same_site:
             self._undeclared.append(name)
         if self._by.expires_undeclared:

@@ -17,9 +17,8 @@ What a browser may read and we cannot does not leave.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -91,8 +90,7 @@ def _read_types(content_types: tuple[str, ...], destination: str) -> bool:
 _known_types = lru_cache(256)(_read_types)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class Recipient(NamedTuple):
     """Who gets the answer: what gating must know of the request."""
 
     permissions: Permissions
@@ -106,8 +104,7 @@ class Recipient:
     """The path that takes reports, with the prefix of the mount."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Opening:
+class _Opening(NamedTuple):
     """What one set of allowed vendors opens."""
 
     policy: str

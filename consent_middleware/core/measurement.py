@@ -20,8 +20,9 @@ def begins_with(
 ) -> bool:
     """Whether measurement begins with an answer.
 
-    It does with the first such cookie that leaves (`judged`), or that came with an unknown age (`came`) and is
-    told to go (`told` names rules): a script will set it anew. What came and stays must not pass for new, so then it does not.
+    It does with the first such cookie that leaves (`judged`), or that came with an unknown age (`came`) and
+    is told to go (`told` names rules): a script will set it anew. What came and stays must not pass for new,
+    so then it does not.
     """
     arrived = {rule.name for rule in came}
     new = {

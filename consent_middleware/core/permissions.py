@@ -12,8 +12,9 @@ Under the law models `opt-out` and `none`, basis consent is allowed too until th
 models refusals and honoured signals win.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from .compiled import EVERYTHING_COVERED, NOTHING, CompiledRegistry
 from .consent import Consent
@@ -66,8 +67,7 @@ class Grounds(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Permissions:
+class Permissions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What is permitted on some grounds: shared by all visitors who chose alike."""
 
     compiled: CompiledRegistry

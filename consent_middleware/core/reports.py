@@ -1,8 +1,7 @@
 """What browsers report of a Content Security Policy, read without trust: anybody can post anything."""
 
 import re
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,8 +17,7 @@ _HOST = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """A host that a page loaded from, or tried to, against the policy; `directive` says as what."""
 
     host: str

@@ -44,8 +44,9 @@ _CLEAR_DATE = re.compile(
     re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NUMBERS = {month: f"{number:02}" for number, month in enumerate(_MONTHS, 1)}
+_MONTH_NUMBERS = {month.title(): f"{number:02}" for number, month in enumerate(_MONTHS, 1)}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY_STARTS = frozenset(f"{day}, " for day in _DAYS)
 _AGE = re.compile(r"-?[0-9]+")
 _CHROMIUM_AGE = re.compile(r"[+-]?[0-9]+")
 # What int(), or an engine that stops at the first odd character, would make of it; or a plain negative.
@@ -193,22 +194,24 @@ def deletion(name: str, attributes: Attributes) -> str:
 
 
 _STAND_IN = "Thu, 01 Jan 2026 00:00:00 GMT"
-_BEFORE_DATE = "expires="
+BEFORE_DATE = "xpires="
+"""Stands before the date of a line that `cut_date` can cut."""
 
 
 def cut_date(tail: str) -> tuple[str, datetime | None]:
     """What stands behind the first `;` of a line with a date that is always the same, and its own date.
 
-    The date changes with every answer, the rest seldom. None if there is no single date in the spelling that
-    all browsers read alike.
+    The date changes with every answer, the rest seldom. None where there is no date in the spelling that all
+    browsers read alike. What is left may hold another date.
     """
-    lower = tail.lower()
-    start = lower.find(_BEFORE_DATE) + len(_BEFORE_DATE)
+    start = tail.find(BEFORE_DATE) + len(BEFORE_DATE)
     stop = start + len(_STAND_IN)
-    if start < len(_BEFORE_DATE) or lower.count("xpires") != 1 or tail[stop : stop + 1] not in {"", ";"}:
+    if start < len(BEFORE_DATE) or tail[stop : stop + 1] not in {"", ";"}:
         return tail, None
-    before = tail[: start - len(_BEFORE_DATE)].rstrip(" ")
-    end = _clear_date(tail[start:stop]) if not before or before.endswith(";") else None
+    before = tail[: start - len(BEFORE_DATE)].rstrip(" eE")
+    if before and not before.endswith(";"):
+        return tail, None
+    end = _clear_date(tail[start:stop])
     return (tail, None) if end is None else (f"{tail[:start]}{_STAND_IN}{tail[stop:]}", end)
 
 
@@ -320,8 +323,8 @@ class _Reader:
     def _read_date(self, piece: str, value: str, *, counts: bool) -> None:
         end = cookie_date(value)
         text = piece.strip(" ")
-        starts = text[: len(_BEFORE_DATE)].lower() == _BEFORE_DATE
-        match = _CLEAR_DATE.fullmatch(text, len(_BEFORE_DATE))
+        starts = text[: len("expires=")].lower() == "expires="
+        match = _CLEAR_DATE.fullmatch(text, len("expires="))
         self.clear &= starts and match is not None and end is not None
         if end:
             self.dates.append(end)
@@ -418,12 +421,14 @@ def imf_fixdate(moment: datetime) -> str:
 
 
 def _imf_second(count: int) -> str:
-    day, second = divmod(count, 86_400)
-    return f"{_day_text(day)}{_MINUTES[second // 60]}{_SECONDS[second % 60]}"
+    minutes, second = divmod(count, 60)
+    hours, minute = divmod(minutes, 60)
+    return (
+        f"{_day_text(hours // 24)}{_TWO_DIGITS[hours % 24]}:{_TWO_DIGITS[minute]}:{_TWO_DIGITS[second]} GMT"
+    )
 
 
-_MINUTES = tuple(f"{minute // 60:02}:{minute % 60:02}:" for minute in range(1440))
-_SECONDS = tuple(f"{second:02} GMT" for second in range(60))
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
 
 
 # All cookies of one choice end with it.
@@ -442,12 +447,15 @@ def _day_text(number: int) -> str:
 @lru_cache(256)
 def _clear_date(text: str) -> datetime | None:
     """A date in the spelling of fixed length that all browsers read alike, None for any other text."""
-    if len(text) != len(EPOCH) or not _CLEAR_DATE.fullmatch(text):
+    month = _MONTH_NUMBERS.get(text[8:11])
+    between = text[7:8] + text[11:12] + text[16:17] + text[19:20] + text[22:23] + text[25:]
+    if month is None or between != "   :: GMT" or text[:5] not in _DAY_STARTS:
+        # Not as nearly everybody writes it.
+        month = _MONTH_NUMBERS[text[8:11].title()] if _CLEAR_DATE.fullmatch(text) else None
+    if month is None:
         return None
     try:
-        end = datetime.fromisoformat(
-            f"{text[12:16]}-{_MONTH_NUMBERS[text[8:11].lower()]}-{text[5:7]}T{text[17:25]}+00:00"
-        )
+        end = datetime.fromisoformat(f"{text[12:16]}-{month}-{text[5:7]}T{text[17:25]}+00:00")
     except ValueError:
         return None
     return end if end.year >= _FIRST_YEAR else None

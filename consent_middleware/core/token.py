@@ -74,6 +74,10 @@ class Signer:
 
     def unseal(self, sealed: str) -> bytes:
         """The octets of a signed text; BadTokenError for what we did not sign."""
+        return self.opened(sealed)[0]
+
+    def opened(self, sealed: str) -> tuple[bytes, bool]:
+        """The same, and whether the newest key signed it."""
         if len(sealed) > LONGEST_READ or not sealed.isascii():
             raise BadTokenError
         text, _, signature = sealed.encode().rpartition(b".")
@@ -81,7 +85,7 @@ class Signer:
             # Texts are compared, so that no other spelling of the same signature verifies.
             if compare_digest(_signature(mac, text), signature):
                 # Nobody but we can have made this text.
-                return a2b_base64(text.translate(_FROM_URL) + b"==")
+                return a2b_base64(text.translate(_FROM_URL) + b"=="), mac is self._macs[0]
         raise BadTokenError
 
 
@@ -118,9 +122,13 @@ class TokenSigner:
 
     def verify(self, token: str) -> Consent:
         """The choice that a token holds, whatever its age; BadTokenError for what we did not sign."""
-        text = self._sealer.unseal(token)
+        return self.verified(token)[0]
+
+    def verified(self, token: str) -> tuple[Consent, bool]:
+        """The same, and whether the newest key signed it."""
+        text, newest = self._sealer.opened(token)
         try:
-            return _consent(_decoder.decode(text))
+            return _consent(_decoder.decode(text)), newest
         except (ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise BadTokenError from error
 

@@ -7,9 +7,12 @@ depends on the seconds that are left, is looked at every time.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
 
 from .compiled import CompiledRegistry
 from .header_fields import Field, as_text
@@ -115,14 +118,20 @@ class Decision:
         return self.before if self.after is None else self.after
 
 
-class ResponseContext:
+class ResponseContext(NamedTuple):
     """Under what a response is judged: the visitor, the time, and its header fields."""
 
-    __slots__ = ("_sent", "fields", "now", "view")
+    view: VisitorView
+    now: datetime
+    fields: Sequence[Field]
+    remembered: list[tuple[datetime | None, ...]]
+    """`sent`, once it was worked out."""
 
-    def __init__(self, view: VisitorView, now: datetime, fields: Sequence[Field] = ()) -> None:
-        self.view, self.now, self.fields = view, now, fields
-        self._sent: tuple[datetime | None, ...] | None = None
+    @classmethod
+    def of(cls, view: VisitorView, now: datetime, fields: Sequence[Field] = ()) -> "ResponseContext":
+        """The context of a response that has these fields."""
+        made: ResponseContext = tuple.__new__(cls, (view, now, fields, []))
+        return made
 
     @property
     def sent(self) -> tuple[datetime | None, ...]:
@@ -130,10 +139,10 @@ class ResponseContext:
 
         There may be several. Only lines with a date ask for it.
         """
-        if self._sent is None:
-            dates = [field[1] for field in self.fields if len(field[0]) == 4 and _is_date(field[0])]
-            self._sent = tuple([cookie_date(as_text(date)) for date in dates])
-        return self._sent
+        if not self.remembered:
+            stated = [field[1] for field in self.fields if len(field[0]) == 4 and _is_date(field[0])]
+            self.remembered.append(tuple([cookie_date(as_text(date)) for date in stated]))
+        return self.remembered[0]
 
 
 def _is_date(name: str | bytes) -> bool:
@@ -150,8 +159,7 @@ Outcome = tuple[str | None, Reason]
 """The value that leaves, None if none does, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demands:
+class Demands(NamedTuple):
     """Attributes that a cookie must have; what it has already is never weakened."""
 
     secure: bool
@@ -199,8 +207,7 @@ def _seen_everywhere(pieces: list[str], attributes: Attributes) -> Attributes:
 NO_DEMANDS = Demands(secure=False, httponly=False, samesite="none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """All that is decided about lines of one name and one set of attributes, but for value and time."""
 
     name: str
@@ -236,7 +243,7 @@ class Verdict:
     def with_fixed(self, tail: str) -> "Verdict":
         """The verdict with what is fixed worked out; `tail` is what stands behind the `;` of its lines."""
         attributes, life = self.attributes, self.attributes.timeless
-        return replace(
+        return msgspec.structs.replace(
             self,
             fixed=self._fixed(tail),
             is_simple=attributes.clear
@@ -263,8 +270,8 @@ class Verdict:
     def judge(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
         """What becomes of one line, and why.
 
-        `head` is its name and value as they stand in it, `end` its date where that was cut from the attributes.
-        It is printable ASCII, with a name and a value that are not too long: see `judge_odd` for others.
+        `head` is its name and value as they stand in it, `end` its date where that was cut from the
+        attributes. It is printable ASCII, with a name and a value that are not too long: see `judge_odd`.
         """
         if self.fixed is not None:
             return self.fixed if self.fixed[0] != "" else (line, self.fixed[1])
@@ -274,7 +281,13 @@ class Verdict:
                 asks = (end - context.now).total_seconds()
             if asks is not None and asks > 0:
                 return self._limited(line, head, asks, context)
-        life = self.attributes.timeless or self.attributes.life(context.now, context.sent, end)
+        attributes = self.attributes
+        if end is not None and not attributes.clear:
+            # There is another date or lifetime beside the one that was cut.
+            attributes = read_attributes(line.partition(";")[2])
+        life = attributes.timeless or attributes.life(
+            context.now, context.sent, end if attributes.clear else None
+        )
         return self._judge_now(line, head, life, context)
 
     def _limited(self, line: str, head: str, asks: float, context: ResponseContext) -> Outcome:
@@ -362,17 +375,16 @@ def _is_within(life: Life, limit: Limit) -> bool:
     return seconds is not None and life.longest is not None and life.longest <= seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Limits:
+class Limits(NamedTuple):
     """What limits the life of cookies of one rule, for one day: calendar months are as long all day."""
 
+    compiled: CompiledRegistry
     of_the_day: Limit
     """The cap and the rule's own lifetime."""
     by_choice: bool = False
     """Whether they end with the choice that allowed them."""
     by_measurement: bool = False
     """Whether they end with the period of exempt measurement."""
-    compiled: CompiledRegistry
 
     @classmethod
     def of(cls, rule: CookieRule | None, compiled: CompiledRegistry, now: datetime) -> "Limits":

@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -145,7 +144,7 @@ class TestThePolicyOfAVisitor:
         """Who looks for third parties has not declared any yet: everything is reported that is not the site."""
         for vendors in ({}, {"letters": (("analytics",), ())}):
             gate = Gate(registry("report", vendors))
-            added = answer(gate=gate, recipient=replace(NOBODY, report_uri="/consent/report"))
+            added = answer(gate=gate, recipient=NOBODY._replace(report_uri="/consent/report"))
             hosts = ("www.site.example", "img.site.example", "fonts.example")
             sources = " ".join(f"{host} ws://{host}" for host in hosts)
             policy = f"default-src 'self' {sources} {TAIL}; report-uri /consent/report"

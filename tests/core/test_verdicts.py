@@ -89,10 +89,10 @@ def test_remembered_verdicts_change_nothing(policy, asked):
     for line, choice, later, fields, model in asked:
         around = Circumstances(now=NOW + later, model=model)
         chosen = [choice] if choice else []
-        remembering = ResponseContext(
+        remembering = ResponseContext.of(
             view_visitor(policy.compiled, chosen, around, shared), NOW + later, fields
         )
         view = view_visitor(policy.compiled, chosen, around, partial(permissions_on, policy.compiled))
         anew = Filter(policy.compiled, OWN, lambda value: value == "good")
-        fresh = ResponseContext(view, NOW + later, fields)
+        fresh = ResponseContext.of(view, NOW + later, fields)
         assert one.judge(line, remembering).decision == anew.judge(line, fresh).decision
