@@ -52,8 +52,7 @@ def interface_of(app: object) -> Interface | None:
         return None
     try:
         return _of_class(app) if isinstance(app, type) else _of_callable(app)
-    except (TypeError, ValueError):
-        # Not all that is written in C has a signature.
+    except Exception:  # noqa: BLE001 - what is written in C has no signature; annotations may raise anything
         return None
 
 

@@ -156,6 +156,17 @@ class Odd:
         return []
 
 
+class Unsigned:
+    """A callable whose signature cannot be had, as where annotations name what is imported for checkers alone."""
+
+    @property
+    def __signature__(self):
+        raise NameError("Environ")
+
+    def __call__(self, environ, start_response):
+        return []
+
+
 UNCERTAIN = {
     "nothing": None,
     "a builtin": print,
@@ -164,6 +175,7 @@ UNCERTAIN = {
     "two or three": lambda environ, start_response, exc_info=None: [],
     "one": lambda request: [],
     "none": Odd().nothing,
+    "an annotation that fails": Unsigned(),
     "a framework's class": FastAPI,
 }
 
