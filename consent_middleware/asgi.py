@@ -1,16 +1,22 @@
 """The ASGI door: scope, receive and send, translated for the core and back (ASGI 3, HTTP and WebSocket)."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .core.header_fields import as_text
 from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
+from .interface import check_app
 from .policy import ConsentPolicy
 from .request import KEY, mount_of, path_below_mount, quoted
+from .worker import in_worker
 
+if TYPE_CHECKING:
+    from asgiref.typing import ASGI3Application, ASGIReceiveCallable, ASGISendCallable
+    from asgiref.typing import Scope as TypedScope
+
+# What Starlette and others take for the types of asgiref: neither is a subtype of the other.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,12 +42,26 @@ _COMMON = frozenset(
 class ConsentMiddleware:
     """Wraps an ASGI app, outermost. `policy` is a ConsentPolicy or the path of a registry file."""
 
-    def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
-        self.app = app
+    def __init__(self, app: "ASGI3Application | App", policy: ConsentPolicy | str | os.PathLike[str]) -> None:
+        check_app(app, "ASGI")
+        self.app: Callable[[Any, Any, Any], Awaitable[None]] = app
         self.policy = policy_for(app, policy)
         self._engine = engine_of(self.policy)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __repr__(self) -> str:
+        return f"<{__name__}.ConsentMiddleware of {self.policy!r}>"
+
+    @overload
+    async def __call__(
+        self, scope: "TypedScope", receive: "ASGIReceiveCallable", send: "ASGISendCallable"
+    ) -> None: ...
+
+    @overload
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def __call__(
+        self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Sent]
+    ) -> None:
         """Serve one connection."""
         engine = self._engine
         if scope["type"] not in {"http", "websocket"} or (KEY in scope and engine.is_nested(scope)):
@@ -75,7 +95,7 @@ class ConsentMiddleware:
 
 async def _settle(message: Message, exchange: Exchange, send: Send) -> None:
     """Store the records of the app's choices, which takes time, and then send a message."""
-    await asyncio.to_thread(exchange.settle)
+    await in_worker(exchange.settle)
     await _send_judged(message, exchange, send)
 
 

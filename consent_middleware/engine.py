@@ -224,6 +224,9 @@ class Engine:
         self._gate_fields = lru_cache(_MOST_ANSWERS)(self._work_out_gate_fields)
         self._told = lru_cache(_MOST_ANSWERS)(self._work_out_deletions)
 
+    def __repr__(self) -> str:
+        return f"<Engine of {self.policy!r}>"
+
     def _signal_fields(self) -> Iterable[str]:
         settings = self.policy.registry.consent
         if settings.gpc == "refuse" and self.compiled.sale:

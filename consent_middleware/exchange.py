@@ -123,6 +123,11 @@ class Exchange:
             self._read_in_doubt(error)
         self._came_with = self.view
 
+    def __repr__(self) -> str:
+        """Of frameworks' pages for errors, which show the environ: nothing of the visitor's."""
+        method = self.request.method[:20] or "websocket"
+        return f"<Exchange of {self.policy!r}: {method}, {self._phase.name.lower()}>"
+
     def _read_cookies(self) -> None:
         """Find out which cookies the app may see and which have to go, and note what came."""
         seen = self._cookies_seen()

@@ -85,8 +85,6 @@ class Observations:
         self._unset: dict[str, None] = {}
         self._loaded: dict[Report, _Counted] = {}
         self._minute, self._reports = 0, 0
-        self.overlooked = 0
-        """Undeclared cookies that came when there was no more room."""
         self.older_key_tokens = 0
         """Tokens that another key than the newest signed; one that comes again after a while counts again."""
         self.changes = 0
@@ -178,7 +176,6 @@ class Observations:
 
     def _add(self, name: str, path: str, now: datetime) -> _Counted | None:
         if len(self._undeclared) >= _MOST_NAMES:
-            self.overlooked += 1
             return None
         self._log.warning(
             "undeclared cookie '%s' in requests: a script, an older release or another host "

@@ -3,7 +3,7 @@
 import os
 import warnings
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -15,13 +15,14 @@ from .core.registry import MEASURED, LawModel
 from .core.set_cookie import EPOCH, imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
-from .errors import BadTokenError, ConfigurationWarning, RecordStoreError
+from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
 from .observations import Observations
 from .observe import DecisionLog, Log
 from .recording import ChoiceHook, Recorder
 from .records.signing import checked_secrets
 from .records.snapshot import snapshot_of
 from .registry_file import Registry
+from .registry_file.findings import nearest
 from .request import Target
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class ConsentPolicy:
     def __init__(
         self, registry: Registry, *, secret_keys: Sequence[str] | str, **options: Unpack[PolicyOptions]
     ) -> None:
+        _check_options(options)
         records, clock = options.get("records"), options.get("clock", _utc_now)
         self.registry = registry
         self.compiled = compile_registry(registry)
@@ -100,6 +102,10 @@ class ConsentPolicy:
         self.recorder = Recorder(self.records, self.snapshot, options.get("on_choice"), self.log)
         self._cookie_names = {secure: _cookie_name(registry, secure=secure) for secure in (False, True)}
 
+    def __repr__(self) -> str:
+        registry = self.registry
+        return f"ConsentPolicy(site={registry.site.id!r}, mode={registry.consent.mode!r})"
+
     @classmethod
     def from_file(
         cls,
@@ -113,6 +119,7 @@ class ConsentPolicy:
         The keys default to those in `CONSENT_SECRET_KEYS`, separated by blanks, and the record store to the
         URL in `CONSENT_RECORDS`; without either there are no records.
         """
+        _check_options(options)
         variable = os.environ.get("CONSENT_SECRET_KEYS", "") if secret_keys is None else ""
         if not _NO_PART_OF_A_KEY.isdisjoint(variable):
             warnings.warn(
@@ -204,6 +211,15 @@ class ConsentPolicy:
     def new_id(self) -> str:
         """A fresh random id for a choice."""
         return urlsafe_b64encode(self.random(16)).decode().rstrip("=")
+
+
+def _check_options(given: Collection[str]) -> None:
+    """ConfigurationError for what is no option; without it a misspelt `records` would keep no proof."""
+    known = [*PolicyOptions.__annotations__, "secret_keys"]
+    if unknown := [name for name in given if name not in known]:
+        hints = {name: nearest(name, known) for name in unknown}
+        told = ", ".join(f"no option {name!r}{hint and f' ({hint})'}" for name, hint in hints.items())
+        raise ConfigurationError(f"{told}; there are {', '.join(sorted(known))}")
 
 
 def _checked_keys(given: Sequence[str] | str) -> list[str]:

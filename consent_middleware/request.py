@@ -207,6 +207,10 @@ class RequestConsent:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
 
+    def __repr__(self) -> str:
+        """Which site's; what was chosen is not told, for then the answer would depend on it."""
+        return f"<RequestConsent of site {self.registry.site.id!r}>"
+
     @property
     def visit(self) -> Visit:
         """The exchange behind it, for the pages; reading it leaves the answer as cacheable as it was."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
+from .interface import check_app
 from .policy import ConsentPolicy
 from .request import KEY, mount_of, quoted
 
@@ -24,9 +25,13 @@ class ConsentMiddleware:
     """Wraps a WSGI app, outermost. `policy` is a ConsentPolicy or the path of a registry file."""
 
     def __init__(self, app: App, policy: ConsentPolicy | str | os.PathLike[str]) -> None:
+        check_app(app, "WSGI")
         self.app = app
         self.policy = policy_for(app, policy)
         self._engine = engine_of(self.policy)
+
+    def __repr__(self) -> str:
+        return f"<{__name__}.ConsentMiddleware of {self.policy!r}>"
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. The app's iterable goes back as it is: only its header fields concern us."""

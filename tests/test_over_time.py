@@ -378,7 +378,7 @@ def test_undeclared_cookies_are_counted(exchanges, fresh, visitors, caplog):
     assert "SECRET" not in caplog.text
 
 
-def test_the_inventory_is_bounded(exchanges, fresh):
+def test_what_is_observed_is_bounded(exchanges, fresh):
     """Strangers can make up names without end: a thousand are kept, by their first hundred characters."""
     for number in range(1100):
         exchanges.run(cookie=f"{f'x{number}' * 50}=1", fields=SAME_SITE, policy=fresh)

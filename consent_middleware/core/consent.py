@@ -4,7 +4,7 @@ Doubt means no: what a choice does not cover is refused, and no refusal expires 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Consent:
     refused_purposes: tuple[str, ...] = ()
     refused_vendors: tuple[str, ...] = ()
     refused_cookies: tuple[str, ...] = ()
-    id: str | None = field(default=None, repr=False)
+    id: str | None = None
     measured_since: datetime | None = None
     gpc: bool = False
     asked: bool = True
@@ -77,6 +77,12 @@ class Consent:
             self.measured_since and self.measured_since.tzinfo is not UTC
         ):
             self._keep_in_utc()
+
+    def __repr__(self) -> str:
+        """What was chosen; neither its id nor the moment, which is as good as one, but the day."""
+        told = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "id"}
+        said = [f"{name}={_told(told[name])}" for name in told if told[name] != _DEFAULTS[name]]
+        return f"Consent({', '.join(said)})"
 
     def _keep_in_utc(self) -> None:
         for name in ("decided_at", "measured_since"):
@@ -110,6 +116,13 @@ class Consent:
         Else only measurement began.
         """
         return self.asked or any(self.signals) or any(getattr(self, name) for name in _LISTS)
+
+
+_DEFAULTS = {one.name: one.default for one in fields(Consent)}
+
+
+def _told(value: object) -> str:
+    return value.date().isoformat() if isinstance(value, datetime) else repr(value)
 
 
 _PUT = tuple(getattr(Consent, one.name).__set__ for one in fields(Consent))

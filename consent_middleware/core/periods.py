@@ -58,12 +58,6 @@ class Period(Struct, frozen=True):
         except OverflowError:
             return _LAST
 
-    @property
-    def days(self) -> tuple[float, float]:
-        """The shortest and the longest that the period can be, in days, whatever its start."""
-        lengths = [(self.after(start) - start) / timedelta(days=1) for start in _STARTS]
-        return min(lengths), max(lengths)
-
     def overrun(self, cap: "Period") -> Overrun:
         """Whether the period ends after another that starts with it."""
         later = {self.after(start) > cap.after(start) for start in _STARTS}

@@ -89,8 +89,6 @@ class Reason(StrEnum):
     """Dropped: browsers would refuse it."""
     PREFIX = "prefix"
     """Dropped: browsers would refuse it, for its name demands attributes that it lacks."""
-    FAILURE = "failure"
-    """Dropped: we failed to judge it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +105,10 @@ class Decision:
     rule: CookieRule | None
     before: str
     after: str | None
+
+    def __repr__(self) -> str:
+        rule = None if self.rule is None else self.rule.name
+        return f"Decision({self.name!r}, {self.action}, {self.reason}, rule={rule!r})"
 
     @property
     def leaving(self) -> str | None:

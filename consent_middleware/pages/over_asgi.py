@@ -1,12 +1,12 @@
 """The consent pages under ASGI: an environ made of a scope, and a worker thread, for they are synchronous."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from io import BytesIO
 from typing import Any
 
 from ..exchange import Exchange
 from ..request import path_below_mount
+from ..worker import in_worker
 
 Message = MutableMapping[str, Any]
 _BODY_LIMIT = 64 * 1024
@@ -24,7 +24,7 @@ async def serve(
     if body is None:
         return
     environ = environ_of(exchange.request.target, body)
-    page = await asyncio.to_thread(respond, environ, exchange)
+    page = await in_worker(respond, environ, exchange)
     headers: list[tuple[str, str]] = page.get_wsgi_headers(environ).to_wsgi_list()
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": page.status_code, "headers": fields})

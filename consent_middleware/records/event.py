@@ -6,7 +6,7 @@ Privacy Vocabulary (DPV 2, "Consent Status").
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -63,7 +63,6 @@ class Source(StrEnum):
     PREFERENCES = "preferences"
     WITHDRAW = "withdraw"
     API = "api"
-    GPC = "gpc"
     CONTINUED_BROWSING = "continued-browsing"
     APP = "app"
 
@@ -105,7 +104,7 @@ class ConsentEvent:
     """
 
     record_id: str
-    consent_id: str | None
+    consent_id: str | None = field(repr=False)
     previous: str | None
     """The record that this one replaces."""
     state: State
@@ -122,8 +121,8 @@ class ConsentEvent:
     layout: str
     host: str
     signals: tuple[str, ...]
-    network: str | None
-    token: str
+    network: str | None = field(repr=False)
+    token: str = field(repr=False)
 
     def state_at(self, now: datetime) -> State:
         """The state as of `now`: what was given is expired after its end."""

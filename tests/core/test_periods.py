@@ -44,7 +44,9 @@ def test_thirteen_months_are_393_to_397_days(moment):
 
 def test_the_bounds_are_reached():
     """Both ends of the range occur."""
-    assert THIRTEEN_MONTHS.days == (393, 397)
+    lengths = {days: THIRTEEN_MONTHS.overrun(Period.parse(f"{days} days")) for days in (392, 393, 396, 397)}
+    assert [days for days, length in lengths.items() if length is Overrun.SOMETIMES] == [393, 396]
+    assert (lengths[392], lengths[397]) == (Overrun.ALWAYS, Overrun.NEVER)
 
 
 @given(MOMENTS, MOMENTS, PERIODS)

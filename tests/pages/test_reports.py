@@ -37,7 +37,7 @@ def violation(url):
     return {"csp-report": {"blocked-uri": url, "effective-directive": "script-src-elem"}}
 
 
-def test_reports_feed_the_inventory(exchanges, reporting, caplog):
+def test_reports_are_observed(exchanges, reporting, caplog):
     """What browsers would not have loaded is counted by host, and told once."""
     url = "https://cdn.example.net/secret/path?user=1"
     assert report(exchanges, reporting, violation(url), violation(url)) == [204, 204]
