@@ -42,6 +42,8 @@ _SURE, _IN_DOUBT = (), (None,)
 """What a request holds that has no token, and one whose only token does not verify."""
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST_VISITORS = 4096
+_MOST_TOKENS = 4
+"""Tokens of one request that are remembered together: browsers send two, anybody could send hundreds."""
 _MOST_KINDS_OF_CHOICE = 256
 _MOST_ANSWERS = 256
 _MODELS = ", ".join(get_args(LawModel))
@@ -131,19 +133,21 @@ class Visitors:
         """What the tokens on one request are worth, and whether we signed any of them."""
         if not tokens:
             return self._undecided(signals, model, _SURE), False
+        if len(tokens) > _MOST_TOKENS:
+            return self._view_anew(tokens, now, signals, model)
         try:
             known = self._known(signals, model, *tokens)
         except BadTokenError:
-            return self._view_in_doubt(tokens, now, signals, model)
+            return self._view_anew(tokens, now, signals, model)
         view = known.view
         if view is None or not view.since <= now < view.until:
             view = known.view = self.view_of(known.choices, now, signals, model)
         return view, True
 
-    def _view_in_doubt(
+    def _view_anew(
         self, tokens: Sequence[str], now: datetime, signals: Signals, model: LawModel
     ) -> tuple[VisitorView, bool]:
-        """The same where at least one of the tokens does not verify."""
+        """The same of tokens that are not remembered: there are many, or at least one does not verify."""
         choices = [self._choice_of(token) for token in tokens] if len(tokens) > 1 else [None]
         if not any(choices):
             return self._undecided(signals, model, _IN_DOUBT), False

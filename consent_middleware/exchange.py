@@ -111,11 +111,13 @@ class Exchange:
             self.signals = NO_SIGNALS if request.is_plain else _signals(request)
             honoured = self.signals if engine.honours_signals else NO_SIGNALS
             self._names, tokens = split_cookies(request.cookie, engine.own_names[secure])
-            if not request.is_plain or len(self._names) > MOST_PAIRS:
-                tokens += _other_tokens(request, self._names)
+            overflows = len(self._names) > MOST_PAIRS
+            if overflows or not request.is_plain:
+                tokens += _other_tokens(request, overflows=overflows)
             self.view, self._is_known = engine.visitors.view(tokens, self.now, honoured, self.model)
             self._remembered = engine.filter.today(self.view, self.now)
-            if not self._remembered.visible.issuperset(self._names):
+            # Where there are more cookies than are read, the name of the last stands for all that follow.
+            if overflows or not self._remembered.visible.issuperset(self._names):
                 self._read_cookies()
         except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
             self._read_in_doubt(error)
@@ -383,9 +385,10 @@ class Exchange:
         now, view, remembered = self.policy.clock(), self.view, self._remembered
         if not remembered.since <= now < remembered.until:
             remembered = self.engine.filter.today(view, now)
-        hook = self.policy.on_decision
-        review = None if hook is None else partial(self._review, hook)
-        judge = self.engine.filter.filter
+        hook, review, judge = self.policy.on_decision, None, self.engine.filter.filter
+        if hook is not None:
+            # A hook sees each line once, so nothing may have to be judged again.
+            fields, review = _exact(fields, octets=octets), partial(self._review, hook)
         try:
             filtered = judge(fields, view, now, remembered, review, octets=octets)
         except (TypeError, ValueError):
@@ -569,6 +572,8 @@ class Exchange:
             return judged
         if line is None:
             return judged._replace(after=None)
+        # The hook was told what this visitor allows: what it makes of that is for this visitor alone.
+        self.was_read |= judged.after is None or judged.verdict.is_personal
         return self.engine.filter.judge_review(line, context)._replace(before=judged.before)
 
 
@@ -586,11 +591,11 @@ def _replacement(decision: Decision, answer: object) -> str | None:
     return str.__str__(line)
 
 
-def _other_tokens(request: Request, names: list[str]) -> list[str]:
+def _other_tokens(request: Request, *, overflows: bool) -> list[str]:
     """What counts as a consent token besides those in cookies: one that verifies, or a doubt."""
     token = request.field("consent-token")
     # There may be a refusal among the cookies that are not read.
-    return [*([token] if token else ()), *([""] if len(names) > MOST_PAIRS else ())]
+    return [*([token] if token else ()), *([""] if overflows else ())]
 
 
 def _is_same_site(request: Request) -> bool:

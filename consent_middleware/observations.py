@@ -120,10 +120,13 @@ class Observations:
         """
         verdict = judged.verdict
         # Where a line states no path, the request's decides.
-        key = verdict, "" if verdict.attributes.path else request.path[:LONGEST_REMEMBERED]
+        path = "" if verdict.attributes.path else request.mount + request.path
+        key = verdict, path[:LONGEST_REMEMBERED]
         if key in self._set or verdict.rule is None or judged.reason is _DELETION:
             return
         self._settled.add(verdict.rule.name)
+        if verdict.is_optional and judged.after is not None:
+            self.learn(verdict.name, judged.after, request.full_path)
         if not verdict.is_short:
             return
         if len(self._set) >= _MOST_LEARNT:
@@ -131,8 +134,6 @@ class Observations:
         self._set.add(key)
         if verdict.attributes.path:
             self.note_all(verdict)
-        if verdict.is_optional:
-            self.learn(verdict.name, judged.before, request.full_path)
 
     def note_all(self, verdict: Verdict) -> None:
         """There is nothing left to note of lines with this verdict."""

@@ -126,7 +126,7 @@ def _run(
     Servers and outer middleware look for that in theirs: access logs for `REMOTE_USER`, eventlet for its
     settings. What was there stays as it came: it is the request.
     """
-    size = len(inner)
+    last = next(reversed(inner))
     try:
         body = app(inner, start_response)
     except BaseException:
@@ -134,7 +134,8 @@ def _run(
         raise
     # A generator starts when its first piece is asked for: until then it is running.
     exchange.finish_if_started()
-    if len(inner) > size:
+    # What is added to a dict stands last, however much was taken out.
+    if next(reversed(inner), last) != last:
         environ.update((key, inner[key]) for key in inner.keys() - environ.keys() - {KEY})
     return body
 

@@ -307,6 +307,18 @@ def test_a_neutral_answer_keeps_its_caching(exchanges, visitors):
         assert answer.headers[1:] == [(name.lower(), value) for name, value in headers]
 
 
+def test_deleting_what_nobody_declared_keeps_the_caching(exchanges, visitors):
+    """A deletion of an undeclared name leaves for everybody alike: it tells nothing of the visitor."""
+    headers = [("Cache-Control", "public, max-age=60"), ("Set-Cookie", "promo=; Max-Age=0; Path=/")]
+    left = [
+        ("cache-control", "public, max-age=60"),
+        ("set-cookie", "promo=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/"),
+    ]
+    for cookie in (None, visitors["some"], visitors["none"]):
+        assert exchanges.run(headers, cookie=cookie).headers[1:] == left
+    assert "private" in exchanges.run([*headers, ("Set-Cookie", "_ga=; Max-Age=0")]).get("cache-control")
+
+
 def test_dropping_the_last_cookie_keeps_the_answer_private(exchanges):
     """Caches take the absence of Set-Cookie for a sign that all may have the answer: it says otherwise."""
     answer = exchanges.run([("Set-Cookie", "_ga=1"), ("Cache-Control", "s-maxage=60, public")])

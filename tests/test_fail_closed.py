@@ -74,7 +74,7 @@ STEPS = [
     "core.gating._combined",
     "core.gating._with",
     "core.gating.dictionary",
-    "core.gating.fewer_hints",
+    "core.device_headers.without_members",
     "core.gating.loaded_by_link",
     "core.gating.makes_document",
     "core.gating.narrowed",

@@ -179,6 +179,27 @@ def test_nothing_long_is_remembered(exchanges, make_policy, visitors):
     assert max(len(seen.path) for seen in policy.observations.undeclared()) == 256
 
 
+def test_many_tokens_are_not_remembered_together(exchanges, make_policy, visitors):
+    """A stranger who repeats a choice in one request, so and so many times, leaves nothing behind in memory."""
+    policy = make_policy()
+
+    def send(numbers):
+        for number in numbers:
+            cookie = "; ".join([visitors["some"]] * number)
+            assert exchanges.run_lines("_ga=1", cookie=cookie, policy=policy).cookies() == ["_ga=1"]
+
+    send(range(1, 20))
+    tracemalloc.start()
+    try:
+        send(range(20, 80))
+        statistics = tracemalloc.take_snapshot().statistics("filename")
+    finally:
+        tracemalloc.stop()
+    remembered = [stat.size for stat in statistics if stat.traceback[0].filename.startswith(PACKAGE)]
+    assert remembered
+    assert sum(remembered) < 20_000
+
+
 @pytest.fixture
 def failing(make_policy, tmp_path, monkeypatch, clock):
     """A policy with a store that fails."""

@@ -200,3 +200,11 @@ def test_a_look_alike_is_deleted_as_it_came(exchanges, make_policy, registry_tex
     assert answer.cookies()
     assert all(line.startswith(f"{name}=; Max-Age=0; ") for line in answer.cookies())
     assert answer.seen["cookie"] == "session=2"
+
+
+def test_no_more_pairs_than_are_read(exchanges, make_policy):
+    """Behind the pairs that are read the app is shown none at all, however well known their names are."""
+    policy, page = make_policy(), [("Sec-Fetch-Site", "same-origin")]
+    assert exchanges.visible("session=1", policy=policy, fields=page) == "session=1"
+    assert exchanges.visible("session=1; " * 999 + "_ga=2", policy=policy, fields=page).count("=") == 999
+    assert exchanges.visible("session=1; " * 1001 + "_ga=2", policy=policy, fields=page) is None

@@ -1,7 +1,7 @@
 """What happens later: leftovers, withdrawal, exempt measurement, cookies set behind our back, caches."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,6 +109,38 @@ def test_where_a_cookie_lives_is_learnt(exchanges, fresh, visitors):
         f"_ga=; {GONE}; Path=/shop; Domain=example.com; Secure; SameSite=Lax",
         f"share=; {GONE}; Path=/a; Secure; SameSite=Lax",
     ]
+
+
+def test_where_a_cookie_of_a_long_line_lives_is_learnt(exchanges, fresh, visitors):
+    """However long the attributes of a line are, its place is learnt if that is short."""
+    exchanges.run_lines(f"_ga=1; Path=/shop; {'x' * 500}", cookie=visitors["all"], policy=fresh)
+    answer = exchanges.run(cookie=f"_ga=1; {visitors['none']}", policy=fresh)
+    assert deletions(answer)[0] == f"_ga=; {GONE}; Path=/shop; Secure; SameSite=Lax"
+
+
+def test_where_a_cookie_lives_below_each_mount_is_learnt(exchanges, fresh, visitors):
+    """The same line on the same path is another place below another mount."""
+    for mount in ("/one", "/two"):
+        exchanges.run_lines("_ga=1", cookie=visitors["all"], policy=fresh, path="/a/b", mount=mount)
+    answer = exchanges.run(cookie=f"_ga=1; {visitors['none']}", policy=fresh)
+    assert deletions(answer)[:2] == [
+        f"_ga=; {GONE}; Path=/two/a; Secure; SameSite=Lax",
+        f"_ga=; {GONE}; Path=/one/a; Secure; SameSite=Lax",
+    ]
+
+
+def test_where_a_hook_puts_a_cookie_is_learnt(exchanges, make_policy, visitors):
+    """What left counts, not what the app said before the site's hook moved it."""
+
+    def move(decision, target):
+        return replace(decision, after=decision.before.replace("/app", "/shop"))
+
+    policy = make_policy(on_decision=move)
+    exchanges.run_lines("_ga=1; Path=/app", cookie=visitors["all"], policy=policy)
+    answer = exchanges.run(cookie=f"_ga=1; {visitors['none']}", policy=policy)
+    told = "".join(deletions(answer))
+    assert "Path=/shop" in told
+    assert "Path=/app" not in told
 
 
 def test_what_is_learnt_is_bounded(exchanges, fresh, visitors):

@@ -149,6 +149,29 @@ def test_what_the_app_adds_is_seen_outside(policy):
     assert type(environ) is dict
 
 
+def test_what_is_added_is_seen_whatever_is_taken_out(policy):
+    """An app that takes a spoofed field out of its request, and says who it is, has told so outside."""
+    environ = {**REQUEST, "HTTP_REMOTE_USER": "spoofed", "HTTP_X": "1"}
+
+    def app(environ, start_response):
+        del environ["HTTP_REMOTE_USER"], environ["HTTP_X"]
+        environ["REMOTE_USER"] = "ann"
+        start_response("200 OK", [])
+        return []
+
+    ConsentMiddleware(app, policy)(environ, Server())
+    assert environ["REMOTE_USER"] == "ann"
+
+    def emptying(environ, start_response):
+        environ.clear()
+        start_response("200 OK", [])
+        return []
+
+    ConsentMiddleware(emptying, policy)(environ, Server())
+    assert environ["REMOTE_USER"] == "ann"
+    assert KEY not in environ
+
+
 GATED = """
 [gating]
 mode = "enforce"

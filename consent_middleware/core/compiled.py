@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from .consent import NO_SIGNALS, SKEW, Consent, Signals
-from .registry import Basis, CookieRule, Registry, Vendor
+from .registry import Basis, CookieRule, LawModel, Registry, Vendor
 
 NOTHING = frozenset[str]()
 
@@ -46,10 +46,9 @@ class CompiledRegistry(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     _sinces: tuple[int, ...]
     _uncovered: tuple[Uncovered, ...]
 
-    @property
-    def has_options(self) -> bool:
-        """Whether there is anything to ask a visitor about."""
-        return bool(self.by_consent or self.by_objection)
+    def asks(self, model: LawModel) -> bool:
+        """Whether there is anything to ask a visitor about, under a law model that lets one ask."""
+        return model != "none" and bool(self.by_consent or self.by_objection)
 
     def uncovered(self, version: int) -> Uncovered:
         """What a choice at this version of the registry does not cover."""

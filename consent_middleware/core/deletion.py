@@ -166,7 +166,7 @@ def _prefixes(path: str) -> list[str]:
     """The root and the paths that match a request's: directories first, then what ends with a slash."""
     if len(path) > _LONGEST_PATH:
         path = path[: path.rfind("/", 0, _LONGEST_PATH) + 1]
-    ends = [index for index, letter in enumerate(path) if letter == "/" and index]
+    ends = [index for index, letter in enumerate(path[1:], 1) if letter == "/"]
     found = [*(path[:end] for end in ends), path, *(path[: end + 1] for end in ends)]
     kept = [one for one in found if one.startswith("/") and ";" not in one]
     return list(dict.fromkeys(["/", *kept]))
@@ -243,21 +243,16 @@ class _Agenda:
         self._around, self._known = around, known
         cookies = [read_set_cookie(text) for text in set(answer)]
         self._taken = {(cookie.name, scope_of(cookie, around.path)) for cookie in cookies}
-        told = {
-            (cookie.name or cookie.value, bool(cookie.name)) for cookie in cookies if self._is_ours(cookie)
-        }
-        waiting = [one for one in leftovers if len(one.name) <= _LONGEST_NAME and one[:2] not in told]
+        waiting = _untold(leftovers, cookies, around)
         self._absent = [one for one in waiting if not one.came]
-        came = [one for one in waiting if one.came]
-        self._share = BUDGET if around.chosen else _PAGE_LINES // max(1, len(came))
-        self._came = came if around.chosen else _rotated(came, around.minute, _PAGE_LINES)
+        self._came = [one for one in waiting if one.came]
+        self._share = BUDGET
+        if not around.chosen:
+            self._share = _PAGE_LINES // max(1, len(self._came))
+            self._came = _rotated(self._came, around.minute, _PAGE_LINES)
         self._likely, self._others = _guesses(around)
         self._now_likely = self._likely_now()
         self._said = set[str]()
-
-    def _is_ours(self, cookie: SetCookie) -> bool:
-        leftover = UnwantedCookie(cookie.name or cookie.value, named=bool(cookie.name))
-        return cookie.line == _line(leftover, scope_of(cookie, self._around.path), self._around)
 
     def _likely_now(self) -> list[CookieScope]:
         """The likely places that come first now: every other minute, where they would fill the answer."""
@@ -299,6 +294,15 @@ class _Agenda:
             if line not in self._said:
                 self._said.add(line)
                 yield Deletion(leftover, line)
+
+
+def _untold(
+    leftovers: Iterable[UnwantedCookie], cookies: Iterable[SetCookie], around: RequestScope
+) -> list[UnwantedCookie]:
+    """Those that the cookies of an answer do not expire in our words already."""
+    read = [(UnwantedCookie(one.name or one.value, named=bool(one.name)), one) for one in cookies]
+    told = {name[:2] for name, one in read if one.line == _line(name, scope_of(one, around.path), around)}
+    return [one for one in leftovers if len(one.name) <= _LONGEST_NAME and one[:2] not in told]
 
 
 def _rotated(items: list[T], minute: int, share: int) -> list[T]:

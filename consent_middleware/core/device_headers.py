@@ -1,5 +1,9 @@
 """What tells devices, places and interests apart: client hints, features and advertising headers."""
 
+from collections.abc import Callable
+from functools import lru_cache, reduce
+from typing import NamedTuple
+
 from .structured_fields import dictionary, without_members
 
 
@@ -11,10 +15,12 @@ _HINTS = _names(
     "ua-arch ua-bitness ua-form-factors ua-full-version ua-full-version-list ua-model ua-platform-version"
     " ua-wow64 device-memory dpr viewport-height viewport-width width downlink ect rtt"
 )
-DEVICE_HINTS = frozenset(f"sec-ch-{hint}" for hint in _HINTS) | {h for h in _HINTS if not h.startswith("ua-")}
+_DEVICE_HINTS = frozenset(f"sec-ch-{hint}" for hint in _HINTS) | {
+    hint for hint in _HINTS if not hint.startswith("ua-")
+}
 """Client hints that tell devices apart, by their present and former names; not those that are always sent."""
 
-LOCATION_HEADERS = _names(
+_LOCATION_HEADERS = _names(
     "geolocation sec-ch-geolocation"
     # What servers in front add from the address, where it is finer than the region.
     " cf-ipcity cf-iplatitude cf-iplongitude cf-metro-code cf-postal-code"
@@ -25,11 +31,11 @@ LOCATION_HEADERS = _names(
 )
 """Request headers that say where the visitor is."""
 
-ADVERTISING_REQUEST_HEADERS = _names(
+_ADVERTISING_REQUEST_HEADERS = _names(
     "attribution-reporting-eligible attribution-reporting-support sec-ad-auction-fetch sec-browsing-topics"
     " sec-shared-storage-writable"
 )
-ADVERTISING_RESPONSE_HEADERS = _names(
+_ADVERTISING_RESPONSE_HEADERS = _names(
     "activate-storage-access ad-auction-additional-bid ad-auction-allowed ad-auction-only ad-auction-result"
     " ad-auction-result-nonce ad-auction-signals attribution-reporting-info"
     " attribution-reporting-register-os-source attribution-reporting-register-os-trigger"
@@ -37,7 +43,7 @@ ADVERTISING_RESPONSE_HEADERS = _names(
     " shared-storage-write"
 )
 
-DEVICE_FEATURES = (
+_DEVICE_FEATURES = (
     "geolocation",
     "accelerometer",
     "gyroscope",
@@ -47,7 +53,7 @@ DEVICE_FEATURES = (
     "local-fonts",
     "ch-ua-high-entropy-values",
 )
-ADVERTISING_FEATURES = ("browsing-topics",)
+_ADVERTISING_FEATURES = ("browsing-topics",)
 
 # Browsers complain in the console of features unknown to them, on every page: what has been withdrawn, or is
 # behind a flag, is shut only where the app names it.
@@ -58,23 +64,65 @@ _ADVERTISING_FEATURES_IF_NAMED = _names(
 )
 
 
-def fewer_hints(value: str) -> str | None:
+def _fewer_hints(value: str) -> str | None:
     """An Accept-CH or Critical-CH value without the hints that tell devices apart; None if none remain."""
     return without_members(
-        value, lambda part: part.partition(";")[0].strip(" \t").lower() not in DEVICE_HINTS
+        value, lambda part: part.partition(";")[0].strip(" \t").lower() not in _DEVICE_HINTS
     )
 
 
-def shut_features(values: list[str], *, device: bool, advertising: bool) -> str:
-    """A Permissions-Policy in which the features that would reveal the device or serve advertising are shut.
+class Disclosure(NamedTuple):
+    """What tells of a visitor, by the fields and features that carry it. Names are in lower case."""
+
+    request_fields: frozenset[str]
+    response_fields: dict[str, Callable[[str], str | None]]
+    """With what may leave of a value, None for nothing."""
+    features: tuple[str, ...]
+    features_if_named: frozenset[str]
+    """Features that are shut only where the app names them."""
+
+
+_NOTHING = Disclosure(frozenset(), {}, (), frozenset())
+_BY_PURPOSE = {
+    "device": Disclosure(
+        _DEVICE_HINTS | _LOCATION_HEADERS,
+        {"accept-ch": _fewer_hints, "critical-ch": _fewer_hints},
+        _DEVICE_FEATURES,
+        _DEVICE_FEATURES_IF_NAMED,
+    ),
+    "advertising": Disclosure(
+        _ADVERTISING_REQUEST_HEADERS,
+        dict.fromkeys(_ADVERTISING_RESPONSE_HEADERS, lambda _: None),
+        _ADVERTISING_FEATURES,
+        _ADVERTISING_FEATURES_IF_NAMED,
+    ),
+}
+DISCLOSING = frozenset(_BY_PURPOSE)
+"""The purposes without which something is not disclosed."""
+
+
+@lru_cache(4)
+def disclosed_for(purposes: frozenset[str]) -> Disclosure:
+    """All that is disclosed for these purposes alone, and closes with them."""
+    return reduce(_both, (part for purpose, part in _BY_PURPOSE.items() if purpose in purposes), _NOTHING)
+
+
+def _both(one: Disclosure, other: Disclosure) -> Disclosure:
+    return Disclosure(
+        one.request_fields | other.request_fields,
+        one.response_fields | other.response_fields,
+        one.features + other.features,
+        one.features_if_named | other.features_if_named,
+    )
+
+
+def shut_features(values: list[str], closed: Disclosure) -> str:
+    """A Permissions-Policy in which the features of what is closed are shut.
 
     One line: the field is a dictionary over all its lines (RFC 9651, section 4.2), and where browsers discard
     the app's for a mistake they would discard ours with it.
     """
-    shut = (DEVICE_FEATURES if device else ()) + (ADVERTISING_FEATURES if advertising else ())
-    named = (_DEVICE_FEATURES_IF_NAMED if device else frozenset()) | (
-        _ADVERTISING_FEATURES_IF_NAMED if advertising else frozenset()
-    )
     pairs = dictionary(", ".join(values)) or []
-    asked = dict.fromkeys(shut) | dict.fromkeys(key for key, _ in pairs if key in named)
-    return ", ".join([*(text for key, text in pairs if key not in asked), *(f"{key}=()" for key in asked)])
+    named = (key for key, _ in pairs if key in closed.features_if_named)
+    shut = dict.fromkeys((*closed.features, *named))
+    return ", ".join([*(text for key, text in pairs if key not in shut), *(f"{key}=()" for key in shut)])

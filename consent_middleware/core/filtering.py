@@ -184,7 +184,8 @@ class Filter:
         if one.reason is not Reason.UNDECLARED:
             return one
         verdict = msgspec.structs.replace(one.verdict, refusal=None, fixed=None)
-        after, reason = verdict.judge_odd(line, line.partition(";")[0], None, context)
+        head, _, tail = line.partition(";")
+        after, reason = verdict.judge_odd(line, head, cut_date(tail)[1], context)
         return one._replace(after=after, reason=reason)
 
     def _judge(self, line: str, context: ResponseContext, remembered: Remembered) -> Judged:
@@ -213,17 +214,16 @@ class Filter:
         own = name in self._own_names
         rule = None if own else self.classify(name)
         flaw = flaw_of(name, attributes)
-        refusal = None if own else self._refusal(rule, permissions)
         optional = not flaw and rule is not None and rule.purpose not in self.compiled.essential
         verdict = Verdict(
             name=name,
             rule=None if flaw else rule,
             attributes=attributes,
             flaw=flaw,
-            refusal=refusal,
+            refusal=None if own else self._refusal(rule, permissions),
             kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
             is_optional=optional,
-            is_personal=own or optional or refusal is not None,
+            is_personal=own or optional,
             limits=Limits.of(rule, self.compiled, context.now),
             demands=self._demands.get(rule.name) if rule else None,
             verifies=self._verifies if own else None,
@@ -303,7 +303,8 @@ class Filter:
             if kind is _PADDED:
                 one = one._replace(after=None, reason=Reason.MALFORMED)
             if review is not None:
-                one = review(one, context)
+                seen = review(one, context)
+                one = one if kind is _PADDED else seen
             filtered.judged.append(one)
             after = one.after
             if after is not None:

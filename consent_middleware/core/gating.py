@@ -17,7 +17,8 @@ What a browser may read and we cannot does not leave.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import filterfalse
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -25,14 +26,7 @@ import msgspec
 
 from ..errors import ConfigurationError
 from .csp import HostPattern, Hosts, load_policy, narrowed
-from .device_headers import (
-    ADVERTISING_REQUEST_HEADERS,
-    ADVERTISING_RESPONSE_HEADERS,
-    DEVICE_HINTS,
-    LOCATION_HEADERS,
-    fewer_hints,
-    shut_features,
-)
+from .device_headers import DISCLOSING, Disclosure, disclosed_for, shut_features
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, Registry
 from .structured_fields import dictionary, loaded_by_link, string_item, strings, without_members
@@ -41,7 +35,7 @@ Headers = Sequence[tuple[str, str]]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DOCUMENTS = frozenset({"text/html", "application/xhtml+xml"})
-_SNIFFED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})
+_SNIFFED = frozenset({"*/*", "unknown/unknown", "application/unknown"})
 # Of the multipart type each part has a type of its own.
 _CODE = re.compile(
     r"(?:text|application)/(?:x-)?(?:java|ecma|live|j)script[0-9.]*|(?:text|application)/xml|.*\+xml|text/xsl"
@@ -76,15 +70,16 @@ def makes_document(content_types: tuple[str, ...], destination: str) -> bool:
 
 def _read_types(content_types: tuple[str, ...], destination: str) -> bool:
     """The same for types that were not seen lately."""
-    parts = [part.strip().lower() for value in content_types for part in value.split(",")]
+    parts = [part.strip().lower() for part in ",".join(content_types).split(",")]
     types = {part.partition(";")[0].rstrip() for part in parts}
     types |= {_END_OF_TYPE.split(part, maxsplit=1)[0] for part in parts}
     if types & _DOCUMENTS:
         return True
-    doubtful = not types or any(
-        type in _SNIFFED or "/" not in type or _CODE.fullmatch(type) for type in types
-    )
-    return doubtful and destination.strip().lower() in _DOCUMENT_DESTINATIONS
+    return any(map(_is_doubtful, types)) and destination.strip().lower() in _DOCUMENT_DESTINATIONS
+
+
+def _is_doubtful(type: str) -> bool:
+    return "/" not in type or type in _SNIFFED or _CODE.fullmatch(type) is not None
 
 
 _known_types = lru_cache(256)(_read_types)
@@ -124,17 +119,16 @@ class Gate:
         self.mode = registry.gating.mode if vendors or registry.gating.mode == "report" else "off"
         gated = self.mode != "off"
         self._vendors = {id: _patterns(hosts) for id, hosts in vendors.items() if gated}
-        # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
-        own = [host for host in registry.site.hosts if not host.startswith("[")]
-        self._always = _patterns((*own, *registry.gating.allow) if gated else ())
+        self._always = _always_open(registry) if gated else ()
         self.gated_vendors = tuple(self._vendors)
         """The vendors that have hosts, where third parties are gated.
 
         Without any, what is reported is the same for everybody, and shared caches may keep the page. With
         one, what `governs` says yes to depends on the visitor.
         """
-        self._gates_device = "device" in registry.purposes
-        self._gates_advertising = "advertising" in registry.purposes
+        self._disclosing = DISCLOSING.intersection(registry.purposes if self.mode == "enforce" else ())
+        self._closed = disclosed_for(self._disclosing)
+        """What is closed to a visitor who allows nothing."""
         self._opening_for = lru_cache(128)(self._work_out_opening)
         self._opening = lru_cache(128)(self._open)
         self._governed = self._names()
@@ -149,19 +143,14 @@ class Gate:
         """The response fields, in lower case, that do not leave where they cannot be judged."""
         self.closed_policy = self._open(frozenset()).policy if self.mode == "enforce" else ""
         """The policy of a visitor who allows nobody, empty where none is enforced."""
-        self.hidden_in_doubt = self._hidden(device=self._gates_device, advertising=self._gates_advertising)
+        self.hidden_in_doubt = self._closed.request_fields
         """The request fields, in lower case, that the app is not to see where it is in doubt."""
 
     def _names(self) -> frozenset[str]:
         if self.mode != "enforce":
             return frozenset()
         names = {"content-security-policy", "content-security-policy-report-only", "link", "nel", "report-to"}
-        names |= {"reporting-endpoints", "speculation-rules"}
-        if self._gates_device:
-            names |= {"accept-ch", "critical-ch"}
-        if self._gates_advertising:
-            names |= ADVERTISING_RESPONSE_HEADERS
-        return frozenset(names)
+        return frozenset(names | {"reporting-endpoints", "speculation-rules", *self._closed.response_fields})
 
     def _work_out_opening(self, permissions: Permissions) -> _Opening:
         return self._opening(permissions.allowed_vendors().intersection(self._vendors))
@@ -234,49 +223,28 @@ class Gate:
 
     def hidden_request_headers(self, permissions: Permissions) -> frozenset[str]:
         """The request headers, in lower case, that the app is not to see."""
-        device, advertising = self._refuses_device(permissions), self._refuses_advertising(permissions)
-        return self._hidden(device=device, advertising=advertising)
-
-    def _hidden(self, *, device: bool, advertising: bool) -> frozenset[str]:
-        hidden = frozenset[str]()
-        if self.mode == "enforce" and device:
-            hidden |= DEVICE_HINTS | LOCATION_HEADERS
-        if self.mode == "enforce" and advertising:
-            hidden |= ADVERTISING_REQUEST_HEADERS
-        return hidden
+        return self._closed_to(permissions).request_fields
 
     def closed_features(self, values: list[str]) -> str:
         """The Permissions-Policy of who allows nobody, with the app's own; empty where none is enforced."""
-        if self.mode != "enforce" or not (self._gates_device or self._gates_advertising):
-            return ""
-        return shut_features(values, device=self._gates_device, advertising=self._gates_advertising)
+        return shut_features(values, self._closed) if self._closed.features else ""
 
-    def _refuses_device(self, permissions: Permissions) -> bool:
-        return self._gates_device and not permissions.allows("device")
-
-    def _refuses_advertising(self, permissions: Permissions) -> bool:
-        return self._gates_advertising and not permissions.allows("advertising")
+    def _closed_to(self, permissions: Permissions) -> Disclosure:
+        return disclosed_for(frozenset(filterfalse(permissions.allows, self._disclosing)))
 
     def _judged(self, headers: Headers, passage: "_Passage") -> Headers:
         """Each line that can be judged by itself."""
-        rules: dict[str, Callable[[str], str | None]] = dict(passage.rules)
-        if self._refuses_device(passage.recipient.permissions):
-            rules["accept-ch"] = rules["critical-ch"] = fewer_hints
-        if self._refuses_advertising(passage.recipient.permissions):
-            rules |= dict.fromkeys(ADVERTISING_RESPONSE_HEADERS, lambda _: None)
+        rules = passage.rules | self._closed_to(passage.recipient.permissions).response_fields
         judged = ((name, rules.get(_key(name), str)(value)) for name, value in headers)
         return [(name, value) for name, value in judged if value is not None]
 
     def _device_answers(self, headers: Headers, recipient: Recipient) -> Headers:
         """What a document says of features and hints."""
-        device, advertising = (
-            self._refuses_device(recipient.permissions),
-            self._refuses_advertising(recipient.permissions),
-        )
-        if device or advertising:
-            shut = partial(shut_features, device=device, advertising=advertising)
-            headers = _combined(headers, "permissions-policy", lambda values: [shut(values)])
-        if device and recipient.withdrawn and not any(_key(name) == "accept-ch" for name, _ in headers):
+        closed = self._closed_to(recipient.permissions)
+        if closed.features:
+            headers = _combined(headers, "permissions-policy", lambda values: [shut_features(values, closed)])
+        asks = any(_key(name) == "accept-ch" for name, _ in headers)
+        if recipient.withdrawn and "accept-ch" in closed.response_fields and not asks:
             # Browsers keep hints per origin until told otherwise (Client Hints Infrastructure, section 2.2).
             headers = [*headers, ("Accept-CH", "")]
         return headers
@@ -370,6 +338,12 @@ class _Passage:
             return values
         group = policy["report_to"]
         return values if isinstance(group, str) and group in self._groups else ['{"max_age":0}']
+
+
+def _always_open(registry: Registry) -> tuple[HostPattern, ...]:
+    # An IPv6 address cannot stand in a policy (CSP Level 3, section 2.3.1); `'self'` is there for it.
+    own = [host for host in registry.site.hosts if not host.startswith("[")]
+    return _patterns((*own, *registry.gating.allow))
 
 
 def _patterns(hosts: Iterable[str]) -> tuple[HostPattern, ...]:

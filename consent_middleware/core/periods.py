@@ -52,7 +52,8 @@ class Period(Struct, frozen=True):
 
     def after(self, moment: datetime) -> datetime:
         """The end of the period that starts at `moment` (aware; the result is UTC)."""
-        moment = moment.astimezone(UTC)
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
         try:
             return moment + _length(self.months, self.seconds, moment.date())
         except OverflowError:

@@ -147,6 +147,10 @@ class Attributes(NamedTuple):
             return Life(span, span, clear=True)
         if end is not None:
             return self._with_date(end).life(now, sent)
+        return self._life_by_all(now, sent)
+
+    def _life_by_all(self, now: datetime, sent: Sequence[datetime | None]) -> Life:
+        """The same as the several engines have it, which count from different moments."""
         starts = [now, *filter(None, sent)]
         spans = [*self.ages, *((end - start).total_seconds() for end in self.dates for start in starts)]
         intended, longest = _shortest(self.valid, self.latest, now, starts[1:]), max(spans)
@@ -382,6 +386,9 @@ _TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
 _DAY = re.compile(r"([0-9]{1,2})(?![0-9])")
 # Chromium takes a year of five digits, which the standard does not.
 _YEAR = re.compile(r"([0-9]{2,5})(?![0-9])")
+_MONTH = re.compile("|".join(_MONTHS), re.IGNORECASE | re.ASCII)
+_DATE_PARTS = (("time", _TIME), ("day", _DAY), ("month", _MONTH), ("year", _YEAR))
+"""In the order in which each piece of a date is tried as one of them."""
 
 
 def cookie_date(text: str) -> datetime | None:
@@ -390,29 +397,34 @@ def cookie_date(text: str) -> datetime | None:
     None for what is no date. A year of five digits is the far future, as one engine has it, and a year
     before 1601, which the standard takes for no date, is long ago, as browsers have it.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for token in _DELIMITERS.split(text):
-        if "time" not in found and (match := _TIME.match(token)):
-            found["time"] = match.groups()
-        elif "day" not in found and (match := _DAY.match(token)):
-            found["day"] = match.groups()
-        elif "month" not in found and token[:3].lower() in _MONTHS:
-            found["month"] = (token[:3].lower(),)
-        elif "year" not in found and (match := _YEAR.match(token)):
-            found["year"] = match.groups()
-    if len(found) < 4:
+    found = _parts_of_date(text)
+    if len(found) < len(_DATE_PARTS):
         return None
-    hour, minute, second = (int(number) for number in found["time"])
-    year = int(found["year"][0])
+    year = _full_year(int(found["year"][0]))
     if year > 9999:
         return _FAR
-    if year < 100:
-        year += 1900 if year >= 70 else 2000
-    month = _MONTHS.index(found["month"][0]) + 1
+    month = _MONTHS.index(found["month"][0].lower()) + 1
+    hour, minute, second = map(int, found["time"].groups())
     try:
-        return datetime(year, month, int(found["day"][0]), hour, minute, second, tzinfo=UTC)
+        return datetime(year, month, int(found["day"][1]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
+
+
+def _parts_of_date(text: str) -> dict[str, re.Match[str]]:
+    found: dict[str, re.Match[str]] = {}
+    for token in _DELIMITERS.split(text):
+        for part, pattern in _DATE_PARTS:
+            if part not in found and (match := pattern.match(token)):
+                found[part] = match
+                break
+    return found
+
+
+def _full_year(year: int) -> int:
+    if year >= 100:
+        return year
+    return year + (1900 if year >= 70 else 2000)
 
 
 def imf_fixdate(moment: datetime) -> str:

@@ -5,7 +5,7 @@ kept as it was written, so their readers return slices of the text.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - of syntax, not of access
@@ -87,15 +87,15 @@ def loaded_by_link(member: str) -> list[str]:
     link = _LINK.search(member)
     if link is None:
         return []
-    parameters = [(name.lower(), _unquoted(text)) for name, text in _LINK_PARAMETER.findall(link[2])]
-    relations = {token for name, text in parameters if name == "rel" for token in text.lower().split()}
-    if not relations & LOADING_RELATIONS:
+    parameters = _LINK_PARAMETER.findall(link[2])
+    if LOADING_RELATIONS.isdisjoint(_values_of("rel", parameters).lower().split()):
         return []
-    candidates = [text for name, text in parameters if name == "imagesrcset"]
-    return [
-        *_BRACKETED.findall(member),
-        *(word for text in candidates for word in re.split(r"[\s,]+", text) if word),
-    ]
+    return [*_BRACKETED.findall(member), *re.findall(r"[^\s,]+", _values_of("imagesrcset", parameters))]
+
+
+def _values_of(name: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """The values of all parameters of one name, which are lists, as one list between blanks."""
+    return " ".join(_unquoted(text) for key, text in parameters if key.lower() == name)
 
 
 def _unquoted(text: str) -> str:

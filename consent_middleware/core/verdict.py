@@ -223,7 +223,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     is_optional: bool
     """Whether the visitor decides about them."""
     is_personal: bool
-    """Whether an answer with such a line depends on who asks, or would hide from caches that it did."""
+    """Whether an answer with which such a line leaves depends on who asks."""
     limits: "Limits"
     demands: Demands | None
     verifies: Callable[[str], bool] | None = None

@@ -13,6 +13,9 @@ from .registry import LawModel
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
+_Measuring = tuple[datetime | None, datetime]
+_UNMEASURED: _Measuring = (None, _ALWAYS)
+
 PermissionsOn = Callable[[Grounds], Permissions]
 """Gives the permissions that follow from some grounds, remembered or not."""
 
@@ -77,23 +80,35 @@ def view_visitor(
     held = [choice for choice in choices if choice is not None and compiled.is_kept(choice, now)]
     made = [choice for choice in held if choice.is_choice]
     doubtful = len(held) < len(choices)
-    measured_since = _measured_since(compiled, held, now)
+    measuring = _measuring(compiled, held, now)
     if made:
         choice = made[0] if len(made) == 1 else most_restrictive(made)
-        return _view_of_choice(compiled, choice, around, permissions_for, measured_since, doubtful=doubtful)
+        return _view_of_choice(compiled, choice, around, permissions_for, measuring, doubtful=doubtful)
+    if measuring is _UNMEASURED:
+        # Whether a choice of the future or of long ago is still none depends on the moment.
+        measuring = (None, now if choices else _NEVER)
+    return _view_undecided(compiled, around, permissions_for, measuring, doubtful=doubtful)
+
+
+def _view_undecided(
+    compiled: CompiledRegistry,
+    around: Circumstances,
+    permissions_for: PermissionsOn,
+    measuring: _Measuring,
+    *,
+    doubtful: bool,
+) -> VisitorView:
     # Something that looks like a choice and is none closes what the law model would leave open.
     grounds = Grounds(
         refused_by_signals=compiled.refused_by_signals(around.signals),
         by_default=around.model != "opt-in" and not doubtful,
     )
-    until = compiled.measuring_ends(measured_since) if measured_since else _NEVER
     return VisitorView(
         permissions=permissions_for(grounds),
-        ask=compiled.has_options and around.model != "none",
-        measured_since=measured_since,
+        ask=compiled.asks(around.model),
+        measured_since=measuring[0],
         doubtful=doubtful,
-        # Whether a choice of the future or of long ago is still none depends on the moment.
-        until=now if choices and not measured_since else until,
+        until=measuring[1],
     )
 
 
@@ -102,11 +117,12 @@ def _view_of_choice(
     choice: Consent,
     around: Circumstances,
     permissions_for: PermissionsOn,
-    measured_since: datetime | None,
+    measuring: _Measuring,
     *,
     doubtful: bool,
 ) -> VisitorView:
     now, model, signals = around
+    measured_since, measured_until = measuring
     ends, asks_from = compiled.dates(choice)
     live = now < ends and not doubtful
     by_default = model != "opt-in" and not doubtful and not choice.asked
@@ -115,28 +131,39 @@ def _view_of_choice(
     signals = signals if by_default else signals.without(choice.signals)
     refused = compiled.refused_by_signals(signals)
     grounds = Grounds.of(choice, refused, live=live, by_default=by_default, decided=decided)
-    due = not decided or now >= asks_from or compiled.has_additions(choice.version)
-    changes = (ends, asks_from, compiled.measuring_ends(measured_since) if measured_since else ends)
+    # By position, which takes half as long: in the order of the fields.
     return VisitorView(
-        permissions=permissions_for(grounds),
-        consent=choice,
-        live_consent=choice if live else None,
-        decided=decided,
-        ask=due and compiled.has_options and model != "none",
-        ends=None if by_default else ends,
-        measured_since=measured_since,
-        doubtful=doubtful,
-        since=choice.decided_at - SKEW,
-        until=min([change for change in changes if change > now], default=now),
+        permissions_for(grounds),
+        choice,
+        decided,
+        compiled.asks(model) and not (decided and _stands(compiled, choice, asks_from, now)),
+        None if by_default else ends,
+        measured_since,
+        doubtful,
+        choice if live else None,
+        choice.decided_at - SKEW,
+        _first_after(now, ends, asks_from, measured_until),
     )
 
 
-def _measured_since(compiled: CompiledRegistry, held: Sequence[Consent], now: datetime) -> datetime | None:
-    """When the measurement that still goes on began; None if none does.
+def _stands(compiled: CompiledRegistry, choice: Consent, asks_from: datetime, now: datetime) -> bool:
+    """Whether a choice answers all that would be asked now."""
+    return now < asks_from and not compiled.has_additions(choice.version)
+
+
+def _first_after(now: datetime, *moments: datetime) -> datetime:
+    return min([moment for moment in moments if moment > now], default=now)
+
+
+def _measuring(compiled: CompiledRegistry, held: Sequence[Consent], now: datetime) -> _Measuring:
+    """When the measurement that still goes on began, and when it ends; None and long ago if none does.
 
     Its period is not prolonged by visits. After its end everything of it is deleted, and another period may
     begin, which knows nothing of the first.
     """
     noted = [choice.measured_since for choice in held if choice.measured_since]
-    since = min([one for one in noted if now < compiled.measuring_ends(one)], default=None)
-    return since if since is not None and since <= now + SKEW else None
+    if not noted:
+        return _UNMEASURED
+    periods = [(since, compiled.measuring_ends(since)) for since in noted]
+    since, until = min([one for one in periods if now < one[1]], default=_UNMEASURED)
+    return (since, until) if since is not None and since <= now + SKEW else _UNMEASURED

@@ -4,6 +4,7 @@ from markupsafe import Markup
 from werkzeug import Response
 
 from ..core.registry import Basis
+from .declared import PurposeEntry
 from .visit import Visit
 
 LAYOUTS = ("sticky", "inline")
@@ -19,9 +20,7 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
     exchange = visit.exchange
     exchange.read()
     view, optional = exchange.view, visit.declared.optional()
-    notice = is_notice(visit)
-    exempt = [] if notice else [id for id in exempt_purposes(visit) if view.permissions.allows(id)]
-    ids = {vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}
+    exempt = _on_before_a_choice(visit)
     return visit.presentation.render(
         "banner.html",
         ask=view.ask,
@@ -29,33 +28,41 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
         layout=layout,
         state=visit.state_word,
         signal=visit.honoured_signal,
-        notice=notice,
-        titles=[purpose.title for purpose in optional if purpose.id not in exempt],
-        exempt=[purpose.title for purpose in optional if purpose.id in exempt],
-        partners=len(ids),
+        notice=_is_notice(visit),
+        titles=[purpose.title for purpose in optional if purpose not in exempt],
+        exempt=[purpose.title for purpose in exempt],
+        partners=len({vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}),
         offer=visit.offer(f"banner-{layout}"),
         here=visit.here if with_script else "",
         with_script=with_script,
     )
 
 
-def is_notice(visit: Visit) -> bool:
+def _is_notice(visit: Visit) -> bool:
     """Whether nothing is asked: all that the visitor may decide about is on until it is refused."""
     optional = visit.declared.optional()
     by_law = visit.exchange.model != "opt-in"
     return bool(optional) and (by_law or all(purpose.basis is Basis.OBJECTION for purpose in optional))
 
 
-def exempt_purposes(visit: Visit) -> list[str]:
-    """The ids of those that need no consent and may be objected to."""
-    return [purpose.id for purpose in visit.declared.optional() if purpose.basis is Basis.OBJECTION]
+def _exempt(visit: Visit) -> list[PurposeEntry]:
+    """Those that need no consent and may be objected to."""
+    return [purpose for purpose in visit.declared.optional() if purpose.basis is Basis.OBJECTION]
+
+
+def _on_before_a_choice(visit: Visit) -> list[PurposeEntry]:
+    """The exempt ones that are on without being asked about; none for a notice, of which all are."""
+    if _is_notice(visit):
+        return []
+    allows = visit.exchange.view.permissions.allows
+    return [purpose for purpose in _exempt(visit) if allows(purpose.id)]
 
 
 def variant(visit: Visit) -> str:
     """The end of the keys of texts that differ with what is on before a choice; "" where nothing is."""
-    if is_notice(visit):
+    if _is_notice(visit):
         return "_notice"
-    return "_mixed" if exempt_purposes(visit) else ""
+    return "_mixed" if _exempt(visit) else ""
 
 
 def settings_link(visit: Visit) -> Markup:

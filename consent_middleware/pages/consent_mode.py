@@ -42,19 +42,23 @@ def consent_mode(
     Google's commands are there if a vendor has `google_consent`; `microsoft` and `matomo` are the ids of
     the vendors whose UET tag or Matomo the page uses.
     """
-    signals: dict[str, Vendors] = {
-        "google": _google(registry),
-        "microsoft": {"ad_storage": [microsoft]} if microsoft else {},
-        "matomo": {"cookies": [matomo]} if matomo else {},
-    }
-    commands, waiting = [], {}
-    for mode, vendors in signals.items():
-        if not vendors:
-            continue
-        granted = [signal for signal, ids in vendors.items() if all(allows(id) for id in ids)]
-        commands += _COMMANDS[mode]({signal: "granted" for signal in granted if signal != _SECURITY})
-        waiting[mode] = {signal: ids for signal, ids in vendors.items() if signal not in granted}
+    commands: list[str] = []
+    waiting: dict[str, Vendors] = {}
+    for mode, vendors in _modes(registry, microsoft, matomo).items():
+        waiting[mode] = {signal: ids for signal, ids in vendors.items() if not all(map(allows, ids))}
+        granted = [signal for signal in vendors if signal not in {*waiting[mode], _SECURITY}]
+        commands += _COMMANDS[mode](dict.fromkeys(granted, "granted"))
     return _script(commands, waiting, nonce) if commands else Markup()
+
+
+def _modes(registry: Registry, microsoft: str, matomo: str) -> dict[str, Vendors]:
+    """The signals of each consent mode that the page uses."""
+    signals: dict[str, Vendors] = {"google": _google(registry)}
+    if microsoft:
+        signals["microsoft"] = {"ad_storage": [microsoft]}
+    if matomo:
+        signals["matomo"] = {"cookies": [matomo]}
+    return {mode: vendors for mode, vendors in signals.items() if vendors}
 
 
 def _google(registry: Registry) -> Vendors:

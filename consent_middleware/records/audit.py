@@ -47,6 +47,7 @@ class _Tally:
     unknown: int = 0
     first_unknown: str = ""
     ends: str = ""
+    snapshots: set[Any] = field(default_factory=set)
     hash: Any = field(default_factory=hashlib.sha256)
 
     def add(self, row: Row) -> bool | None:
@@ -56,12 +57,24 @@ class _Tally:
         self.hash.update(b"%b\n%b\n" % (content, mac.encode()))
         self.records += 1
         self.ends = max(self.ends, str(row[_EXPIRES]))
+        self.snapshots.add(row[_SNAPSHOT])
         verdict = self.keys.verifies(content, row[_KEY], mac)
         self.changed += verdict is False
         if verdict is None:
             self.unknown += 1
             self.first_unknown = self.first_unknown or row[_ID]
         return verdict
+
+    def add_all(self, number: int, rows: Iterable[Row], progress: Progress) -> Iterator[Finding]:
+        """Take in the records of a range; those that were changed."""
+        for row in rows:
+            progress(1)
+            if self.add(row) is False:
+                yield Finding("changed", "a record was changed or forged", number, row[_ID])
+
+    def agrees_with(self, entry: Seal) -> bool:
+        """Whether the range holds what was sealed."""
+        return (self.records, self.hash.hexdigest()) == (entry.records, entry.hash)
 
 
 def seal(store: RecordStore, now: datetime, progress: Progress = _silent) -> tuple[Seal, ...]:
@@ -164,21 +177,22 @@ def verify(
         result.purged = len(purged)
         result.sealed_until = max((entry.at for entry in sealed.values()), default="")
         unsealed = range(max(sealed, default=0) + 1, _open_range(connection) + 1)
-        seen, shown = set(purged), set()
-        # SQLite holds what it is given: a range that is no number is no range of ours.
-        for number, rows in groupby(_rows(connection), lambda row: row[0] if isinstance(row[0], int) else -1):
-            seen.add(number)
+        unseen, shown = sealed.keys() - purged, set[Any]()
+        for number, rows in groupby(_rows(connection), _range_of):
+            unseen.discard(number)
             tally = _Tally(store.keys)
-            for row in rows:
-                shown.add(row[_SNAPSHOT])
-                progress(1)
-                if tally.add(row) is False:
-                    yield Finding("changed", "a record was changed or forged", number, row[_ID])
+            yield from tally.add_all(number, rows, progress)
+            shown |= tally.snapshots
             if number not in purged:
                 yield from _judge(number, tally, sealed.get(number), number in unsealed, result)
-        for number in sorted(sealed.keys() - seen):
+        for number in sorted(unseen):
             yield from _judge(number, _Tally(store.keys), sealed[number], number in unsealed, result)
         yield from _check_snapshots(connection, shown)
+
+
+def _range_of(row: Row) -> int:
+    # SQLite holds what it is given: a range that is no number is no range of ours.
+    return row[0] if isinstance(row[0], int) else -1
 
 
 def _judge(
@@ -189,22 +203,28 @@ def _judge(
     result: Verification,
 ) -> Iterator[Finding]:
     """What the count and the hash of one range say, now that all of it was read."""
-    proven = entry is not None and (tally.records, tally.hash.hexdigest()) == (entry.records, entry.hash)
-    if proven:
+    if entry and tally.agrees_with(entry):
         result.sealed += tally.records
-    elif entry is not None and tally.records != entry.records:
-        more = tally.records - entry.records
-        kind: Literal["missing", "inserted"] = "inserted" if more > 0 else "missing"
-        yield Finding(kind, f"{abs(more)} records {kind}, {entry.records} were sealed on {entry.at}", number)
-    elif entry is not None and not tally.changed:
-        yield Finding("changed", f"the records are not those that were sealed on {entry.at}", number)
-    elif entry is None and not open_to_records:
-        yield Finding("inserted", f"{tally.records} records in a range that was never open to them", number)
-    elif entry is None:
+        return
+    if entry:
+        yield from _differences(number, tally, entry)
+    elif open_to_records:
         result.unsealed += tally.records - tally.changed - tally.unknown
-    if tally.unknown and not proven:
+    else:
+        yield Finding("inserted", f"{tally.records} records in a range that was never open to them", number)
+    if tally.unknown:
         message = f"the key of {tally.unknown} records is not known, and no seal proves them"
         yield Finding("unproven", message, number, tally.first_unknown)
+
+
+def _differences(number: int, tally: _Tally, entry: Seal) -> Iterator[Finding]:
+    """What a range that is not as it was sealed shows besides the records that do not verify."""
+    more = tally.records - entry.records
+    if more:
+        kind: Literal["missing", "inserted"] = "inserted" if more > 0 else "missing"
+        yield Finding(kind, f"{abs(more)} records {kind}, {entry.records} were sealed on {entry.at}", number)
+    elif not tally.changed:
+        yield Finding("changed", f"the records are not those that were sealed on {entry.at}", number)
 
 
 def _check_snapshots(connection: Connection, shown: set[str]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ Privacy Vocabulary (DPV 2, "Consent Status").
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -160,29 +160,52 @@ def make_event(  # noqa: PLR0913 - a record has that many facts, all by keyword
     """
     signals = tuple(sorted(set(signals)))
     granted, refused = decisions(compiled, consent, now, signals)
-    state = _state(consent, previous, action, complete=not refused)
-    withdrawn, refusal = state is State.WITHDRAWN, state is State.REFUSED
-    told = utc_day if refusal else _milliseconds
-    return ConsentEvent(
-        record_id=_random_uuid(random) if refusal else uuid7(now, random),
-        consent_id=previous.id if withdrawn and previous else None if refusal else consent.id,
-        previous=None if refusal else previous_record,
-        state=state,
-        time=told(now),
+    event = ConsentEvent(
+        record_id=uuid7(now, random),
+        consent_id=consent.id if consent.grants or previous is None else previous.id,
+        previous=previous_record,
+        state=_state(consent, previous, action, complete=not refused),
+        time=_milliseconds(now),
         expires_at=_milliseconds(compiled.ends(consent)),
         source=source,
         action=action,
         granted=granted,
         refused=refused,
-        snapshot=offer.snapshot if offer else snapshot,
-        offered_at=told(offer.shown_at) if offer else None,
+        snapshot=snapshot,
+        offered_at=None,
         version=consent.version,
-        language=offer.language if offer else language,
-        layout=offer.layout if offer else "",
+        language=language,
+        layout="",
         host=host.lower() if _HOST.fullmatch(host.lower()) else "",
         signals=signals,
         network=truncated(address) if address else None,
-        token="" if refusal else token,
+        token=token,
+    )
+    if offer:
+        event = _with_offer(event, offer)
+    return _untied(event, random) if event.state is State.REFUSED else event
+
+
+def _with_offer(event: ConsentEvent, offer: Offer) -> ConsentEvent:
+    return replace(
+        event,
+        snapshot=offer.snapshot,
+        offered_at=_milliseconds(offer.shown_at),
+        language=offer.language,
+        layout=offer.layout,
+    )
+
+
+def _untied(event: ConsentEvent, random: bytes) -> ConsentEvent:
+    """The record of a refusal without what could tie it to its visitor."""
+    return replace(
+        event,
+        record_id=_random_uuid(random),
+        consent_id=None,
+        previous=None,
+        time=utc_day(event.time),
+        offered_at=event.offered_at and utc_day(event.offered_at),
+        token="",
     )
 
 

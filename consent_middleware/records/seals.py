@@ -81,22 +81,26 @@ def check_log(log: Sequence[Seal], keys: KeyRing, kept: Iterable[Seal] = ()) -> 
 
     An entry whose key is not known is proven by a later one that is, or by a kept copy.
     """
-    kept = tuple(kept)
-    by_number = {entry.number: entry for entry in log}
-    for entry in kept:
-        if by_number.get(entry.number) != entry:
-            fate = "is not" if entry.number not in by_number else "differs from the one"
-            yield Finding("seal", f"seal {entry.number} of the file {fate} in the store", entry.range_no)
+    anchors = dict.fromkeys(kept)
+    yield from _check_copies(log, anchors)
+    places = enumerate(["", *(entry.digest for entry in log)], 1)
     proven = False
-    anchors = set(kept)
-    for position in reversed(range(len(log))):
-        entry = log[position]
+    for entry, place in reversed(list(zip(log, places, strict=False))):
         verdict = entry.verifies(keys)
         proven = proven or verdict is True or entry in anchors
         if verdict is False:
             yield Finding("seal", f"seal {entry.number} was changed or forged", entry.range_no)
         elif not proven:
             yield Finding("unproven", f"seal {entry.number}: its key is not known", entry.range_no)
-        if entry.number != position + 1 or entry.previous != (log[position - 1].digest if position else ""):
+        if (entry.number, entry.previous) != place:
             yield Finding("seal", f"seal {entry.number} does not follow from the one before", entry.range_no)
             proven = False
+
+
+def _check_copies(log: Sequence[Seal], kept: Iterable[Seal]) -> Iterator[Finding]:
+    """Which of the entries from elsewhere the log does not hold as they were."""
+    by_number = {entry.number: entry for entry in log}
+    for entry in kept:
+        if by_number.get(entry.number) != entry:
+            fate = "is not" if entry.number not in by_number else "differs from the one"
+            yield Finding("seal", f"seal {entry.number} of the file {fate} in the store", entry.range_no)

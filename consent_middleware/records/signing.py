@@ -11,6 +11,7 @@ from ..errors import ConfigurationError
 
 _DERIVATION = b"consent_middleware.records/1"
 _HINT = "give secret_keys, or set CONSENT_SECRET_KEYS (consent-middleware keygen makes one)"
+_WRONG_TYPE = f"a secret key must be text, and several a list, newest first: {_HINT}"
 
 T = TypeVar("T")
 
@@ -25,16 +26,24 @@ def read_json(text: str, type: type[T]) -> T:
 
 def checked_secrets(keys: object) -> list[str]:
     """The secret keys that a site gives, newest first. ConfigurationError if they cannot be such."""
-    if keys is None or (isinstance(keys, Sequence) and not keys):
-        raise ConfigurationError(f"no secret key to sign consent with: {_HINT}")
+    if keys in (None, ""):
+        keys = ()
     given = [keys] if isinstance(keys, str) else keys
-    if not isinstance(given, Sequence) or not all(isinstance(key, str) for key in given):
-        raise ConfigurationError(f"a secret key must be text, and several a list, newest first: {_HINT}")
-    if not all(key.strip() for key in given):
+    if not isinstance(given, Sequence):
+        raise ConfigurationError(_WRONG_TYPE)
+    if not given:
+        raise ConfigurationError(f"no secret key to sign consent with: {_HINT}")
+    return [_checked_secret(key) for key in given]
+
+
+def _checked_secret(key: object) -> str:
+    if not isinstance(key, str):
+        raise ConfigurationError(_WRONG_TYPE)
+    if not key.strip():
         raise ConfigurationError(f"a secret key is empty or blank: {_HINT}")
-    if not all(map(_is_encodable, given)):
+    if not _is_encodable(key):
         raise ConfigurationError(f"a secret key must be text that UTF-8 can encode: {_HINT}")
-    return list(given)
+    return key
 
 
 def _is_encodable(key: str) -> bool:

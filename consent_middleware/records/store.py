@@ -149,13 +149,8 @@ class RecordStore:
         fresh = self._select(or_(events.c.record_id == id, events.c.consent_id == id))
         while fresh:
             found |= {record.event.record_id: record for record in fresh}
-            ids = [record.event.record_id for record in fresh]
-            consents = {record.event.consent_id for record in fresh} - {None}
-            before = [record.event.previous for record in fresh if record.event.previous]
-            related = or_(
-                events.c.previous.in_(ids), events.c.record_id.in_(before), events.c.consent_id.in_(consents)
-            )
-            fresh = tuple(record for record in self._select(related) if record.event.record_id not in found)
+            related = self._select(_related([record.event for record in fresh]))
+            fresh = tuple(record for record in related if record.event.record_id not in found)
         return tuple(found[id] for id in sorted(found))
 
     def _select(self, condition: ColumnElement[bool]) -> tuple[Record, ...]:
@@ -230,6 +225,15 @@ def _record(row: Any) -> Record:
         return Record.of_columns(tuple(row))
     except ValueError as error:
         raise RecordStoreError(f"a stored record cannot be read: {error}") from error
+
+
+def _related(found: Sequence[ConsentEvent]) -> ColumnElement[bool]:
+    """Finds what replaces one of these events, is replaced by one, or has the consent id of one."""
+    return or_(
+        events.c.previous.in_([event.record_id for event in found]),
+        events.c.record_id.in_({event.previous for event in found} - {None}),
+        events.c.consent_id.in_({event.consent_id for event in found} - {None}),
+    )
 
 
 def _between(query: Select[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
