@@ -77,6 +77,10 @@ class Answer(NamedTuple):
         """Its fields as text."""
         return as_texts(self.fields) if self.octets else self.fields
 
+    def lines(self) -> list[str]:
+        """Its `Set-Cookie` values: what a script makes of other fields it makes later, and cannot see all."""
+        return [value for name, value in self.texts() if name.lower() == "set-cookie"]
+
     def personal(self, fields: list[Field]) -> "Answer":
         """The same with other fields, which depend on who asks."""
         made: Answer = _new(Answer, (*self[:2], fields, *self[3:-1], True))
@@ -453,7 +457,7 @@ class Exchange:
             room -= sum(map(field_octets, self._own_lines(answer, NO_DELETIONS, certain=False)))
         # After a choice it is another matter what has to go.
         cookies = self._cookies_seen() if self.changes or self.cookies is None else self.cookies
-        lines = [one.after for one in answer.judged if one.after is not None]
+        lines = answer.lines() if answer.judged else []
         if self.changes or (lines and _sets_any_of(lines, {one.name for one in cookies.unwanted})):
             return self.engine.expire([*cookies.unwanted, *self._declared()], around, lines, room)
         return self.engine.deletions(cookies, around, room)
