@@ -47,8 +47,10 @@ class Answer(NamedTuple):
         return (name.lower().encode(), value.encode("latin-1")) if self.octets else (name, value)
 
     def lines(self) -> list[str]:
-        """The Set-Cookie values that leave with it."""
-        return [one.after for one in self.judged if one.after is not None]
+        """Its `Set-Cookie` values: what a script makes of other fields it makes later, and cannot see all."""
+        if not self.judged:
+            return []
+        return [value for name, value in self.texts() if name.lower() == "set-cookie"]
 
     def texts(self) -> list[tuple[str, str]]:
         """Its fields as text."""

@@ -402,6 +402,17 @@ def test_no_clash_with_what_the_answer_sets(exchanges, make_policy, registry_tex
     assert f"promo=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=Lax" not in lines
 
 
+def test_a_deletion_by_script_is_none_of_ours(exchanges, make_policy, registry_text, visitors):
+    """What a script makes of another field cannot delete what it cannot see: our own deletion leaves as well."""
+    policy = make_policy(registry_text + '\n[consent]\nset_cookie_headers = ["X-Set-Cookie"]\n')
+    line = f"_ga=; {GONE}; Path=/; Secure; SameSite=Lax"
+    cookie = f"_ga=1; {visitors['none']}"
+    answer = exchanges.run([("X-Set-Cookie", line)], cookie=cookie, policy=policy)
+    assert answer.get("x-set-cookie") == line
+    assert line in answer.cookies()
+    assert line not in exchanges.run([("Set-Cookie", line)], cookie=cookie, policy=policy).cookies()[1:]
+
+
 def test_a_withdrawal_works_on_its_answer(exchanges, declared, visitors):
     """What came is expired with the answer that confirms it, and so is every exact name at its declared places."""
     cookie = f"session=1; _ga_X=2; ads_id=3; {visitors['all']}"
