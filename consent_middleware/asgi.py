@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, overload
 
+from . import stages
 from .core.header_fields import as_text
 from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
@@ -111,11 +112,13 @@ def _send_judged(message: Message, exchange: Exchange, send: Send) -> Sent:
         if not judged["links"] and message["type"] not in _STARTS:
             return _nothing()
     if message["type"] in _STARTS:
-        judged["headers"] = exchange.outgoing(message.get("status", 101), message.get("headers"), octets=True)
+        judged["headers"] = stages.outgoing(
+            exchange, message.get("status", 101), message.get("headers"), octets=True
+        )
     elif "headers" in message:
-        judged["headers"] = exchange.trailing(message["headers"], octets=True)
+        judged["headers"] = stages.trailing(exchange, message["headers"], octets=True)
     if message.get("subprotocol") is not None:
-        judged["subprotocol"] = exchange.subprotocol(message["subprotocol"])
+        judged["subprotocol"] = stages.subprotocol(exchange, message["subprotocol"])
     return send(judged)
 
 
@@ -124,7 +127,7 @@ def _judged_links(links: Iterable[Any] | None, exchange: Exchange) -> list[Any]:
     given = list(links or ())
     if exchange.policy.observing:
         return given
-    leaving = exchange.trailing([("Link", as_text(link)) for link in given])
+    leaving = stages.trailing(exchange, [("Link", as_text(link)) for link in given])
     return [value.encode("latin-1", "replace") for _, value in leaving]
 
 

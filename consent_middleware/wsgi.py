@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from . import stages
 from .engine import PROXY_FIELDS, engine_of, policy_for
 from .exchange import Exchange
 from .interface import check_app
@@ -45,7 +46,7 @@ class ConsentMiddleware:
             # A second call replaces the whole set, so each is judged from scratch, into a fresh list.
             if exchange.pending:
                 exchange.settle()
-            line, leaving = exchange.status_line(status), exchange.outgoing(status, headers)
+            line, leaving = stages.status_line(exchange, status), stages.outgoing(exchange, status, headers)
             try:
                 return start_response(line, leaving, exc_info) if exc_info else start_response(line, leaving)
             finally:
@@ -112,7 +113,7 @@ def _judging(send: Callable[[list[Any]], object], exchange: Exchange) -> Callabl
     def send_judged(headers: Any) -> object:
         if exchange.pending:
             exchange.settle()
-        leaving = exchange.trailing(headers)
+        leaving = stages.trailing(exchange, headers)
         return send(leaving) if leaving else None
 
     return send_judged
