@@ -26,8 +26,6 @@ UNTIL_THEY_ARE_SPLIT = {
     "core/filtering.py: Filter._filter_special",
     "core/verdict.py: Verdict._fixed",
     "core/verdict.py: Verdict.judge",
-    "exchange.py: Exchange._deletions",
-    "exchange.py: Exchange.outgoing",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

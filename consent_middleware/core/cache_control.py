@@ -18,10 +18,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
+from .header_fields import Header
 from .registry import LONGEST_REMEMBERED
 from .set_cookie import cookie_date
-
-Header = tuple[str, str]
 
 _TARGETED = frozenset({"surrogate-control", "x-accel-expires", "edge-control", "x-litespeed-cache-control"})
 _TARGETED_END = "cdn-cache-control"

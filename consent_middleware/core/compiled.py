@@ -60,21 +60,19 @@ class CompiledRegistry(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return bool(uncovered.purposes or uncovered.vendors)
 
     def dates(self, consent: Consent) -> tuple[datetime, datetime]:
-        """When a choice ends, and from when on the visitor is asked again: see `ends` and `asks_from`."""
+        """When a choice ends, and from when on the visitor is asked again, registry changes aside.
+
+        That is the same, whatever its mix; but one that grants nothing is kept as long as the cap allows.
+        """
+        settings, start = self.registry.consent, consent.decided_at
         if not consent.grants:
-            return self.ends(consent), self.asks_from(consent)
-        end = self.registry.consent.lifetime.after(consent.decided_at)
+            return settings.max_lifetime.after(start), settings.refusal_lifetime.after(start)
+        end = settings.lifetime.after(start)
         return end, end
 
     def ends(self, consent: Consent) -> datetime:
-        """When a choice ends, whatever its mix; one that grants nothing is kept as long as the cap allows."""
-        settings = self.registry.consent
-        return (settings.lifetime if consent.grants else settings.max_lifetime).after(consent.decided_at)
-
-    def asks_from(self, consent: Consent) -> datetime:
-        """From when on the visitor is asked again, registry changes aside."""
-        settings = self.registry.consent
-        return (settings.lifetime if consent.grants else settings.refusal_lifetime).after(consent.decided_at)
+        """When a choice ends."""
+        return self.dates(consent)[0]
 
     def is_kept(self, consent: Consent, now: datetime) -> bool:
         """Whether a choice still says anything: not from the future, and its refusals not forgotten."""

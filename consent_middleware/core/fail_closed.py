@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from .cache_control import targets_caches
+from .header_fields import Header, is_field_text
+from .structured_fields import is_token
 
-Header = tuple[str, str]
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _NO_STORE = re.compile("no-store", re.IGNORECASE)
 # A directive ends at `;` and a policy at `,` (CSP Level 3, section 2.2).
 _REPORT_URI = re.compile(r"(\A|[;,])[\t\n\f\r ]*+report-uri(?![^\t\n\f\r ;,])[^;,]*+", re.IGNORECASE)
@@ -91,7 +89,7 @@ def _line(field: object) -> Header | None:
         return None
     # A text of a class of its own could do anything when it is asked.
     name, value = str.__str__(name), str.__str__(value)
-    return (name, value) if _TOKEN.fullmatch(name) and not _UNSAFE.search(value) else None
+    return (name, value) if is_token(name) and is_field_text(value) else None
 
 
 def _values(key: str, lines: list[Header]) -> list[str]:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import filterfalse
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -100,11 +100,12 @@ class Recipient(NamedTuple):
 
 
 class _Opening(NamedTuple):
-    """What one set of allowed vendors opens."""
+    """What some permissions open, and what they leave closed."""
 
     policy: str
     open: Hosts
     refused: Hosts
+    closed: Disclosure
 
 
 class Gate:
@@ -115,11 +116,10 @@ class Gate:
     """
 
     def __init__(self, registry: Registry) -> None:
-        vendors = {id: vendor.hosts for id, vendor in registry.vendors.items() if vendor.hosts}
-        self.mode = registry.gating.mode if vendors or registry.gating.mode == "report" else "off"
-        gated = self.mode != "off"
-        self._vendors = {id: _patterns(hosts) for id, hosts in vendors.items() if gated}
-        self._always = _always_open(registry) if gated else ()
+        self.mode = _mode(registry)
+        vendors = registry.vendors.values() if self.mode != "off" else ()
+        self._vendors = {vendor.id: _patterns(vendor.hosts) for vendor in vendors if vendor.hosts}
+        self._always = _always_open(registry) if self.mode != "off" else ()
         self.gated_vendors = tuple(self._vendors)
         """The vendors that have hosts, where third parties are gated.
 
@@ -153,13 +153,17 @@ class Gate:
         return frozenset(names | {"reporting-endpoints", "speculation-rules", *self._closed.response_fields})
 
     def _work_out_opening(self, permissions: Permissions) -> _Opening:
-        return self._opening(permissions.allowed_vendors().intersection(self._vendors))
+        opening = self._opening(permissions.allowed_vendors().intersection(self._vendors))
+        return opening._replace(closed=self._closed_to(permissions))
+
+    def _closed_to(self, permissions: Permissions) -> Disclosure:
+        return disclosed_for(frozenset(filterfalse(permissions.allows, self._disclosing)))
 
     def _open(self, allowed: frozenset[str]) -> _Opening:
         refused = Hosts(p for id, patterns in self._vendors.items() if id not in allowed for p in patterns)
         candidates = [p for id, patterns in self._vendors.items() if id in allowed for p in patterns]
         patterns = dict.fromkeys((*self._always, *(p for p in candidates if not refused.within(p))))
-        return _Opening(load_policy(patterns), Hosts(patterns), refused)
+        return _Opening(load_policy(patterns), Hosts(patterns), refused, self._closed)
 
     def governs(self, status: int, headers: Headers, destination: str = "") -> bool:
         """Whether there is something to judge or to add."""
@@ -199,10 +203,10 @@ class Gate:
             return _with(
                 headers, "Content-Security-Policy-Report-Only", f"{opening.policy}; report-uri {address}"
             )
-        judged = self._permitted(headers, opening, recipient)
+        judged = _permitted(headers, opening, recipient)
         if not document:
             return judged
-        judged = self._device_answers(judged, recipient)
+        judged = _device_answers(judged, opening.closed, withdrawn=recipient.withdrawn)
         return _with(judged, "Content-Security-Policy", opening.policy)
 
     def other_headers(self, headers: Headers, recipient: Recipient) -> Headers:
@@ -212,14 +216,7 @@ class Gate:
         """
         if self.mode != "enforce":
             return headers
-        return self._permitted(headers, self._opening_for(recipient.permissions), recipient)
-
-    def _permitted(self, headers: Headers, opening: _Opening, recipient: Recipient) -> Headers:
-        passage = _Passage(opening, recipient)
-        judged = self._judged(headers, passage)
-        judged = _combined(judged, "reporting-endpoints", passage.endpoints)
-        judged = _combined(judged, "report-to", passage.report_to)
-        return _combined(judged, "nel", passage.nel)
+        return _permitted(headers, self._opening_for(recipient.permissions), recipient)
 
     def hidden_request_headers(self, permissions: Permissions) -> frozenset[str]:
         """The request headers, in lower case, that the app is not to see."""
@@ -229,42 +226,51 @@ class Gate:
         """The Permissions-Policy of who allows nobody, with the app's own; empty where none is enforced."""
         return shut_features(values, self._closed) if self._closed.features else ""
 
-    def _closed_to(self, permissions: Permissions) -> Disclosure:
-        return disclosed_for(frozenset(filterfalse(permissions.allows, self._disclosing)))
 
-    def _judged(self, headers: Headers, passage: "_Passage") -> Headers:
-        """Each line that can be judged by itself."""
-        rules = passage.rules | self._closed_to(passage.recipient.permissions).response_fields
-        judged = ((name, rules.get(_key(name), str)(value)) for name, value in headers)
-        return [(name, value) for name, value in judged if value is not None]
+def _mode(registry: Registry) -> Literal["off", "report", "enforce"]:
+    """The mode in force: where no vendor has a host there is nothing to enforce, and hosts to be found."""
+    mode = registry.gating.mode
+    if mode == "report" or any(vendor.hosts for vendor in registry.vendors.values()):
+        return mode
+    return "off"
 
-    def _device_answers(self, headers: Headers, recipient: Recipient) -> Headers:
-        """What a document says of features and hints."""
-        closed = self._closed_to(recipient.permissions)
-        if closed.features:
-            headers = _combined(headers, "permissions-policy", lambda values: [shut_features(values, closed)])
-        asks = any(_key(name) == "accept-ch" for name, _ in headers)
-        if recipient.withdrawn and "accept-ch" in closed.response_fields and not asks:
-            # Browsers keep hints per origin until told otherwise (Client Hints Infrastructure, section 2.2).
-            headers = [*headers, ("Accept-CH", "")]
-        return headers
+
+def _permitted(headers: Headers, opening: _Opening, recipient: Recipient) -> Headers:
+    passage = _Passage(opening, recipient.host)
+    each = ((name, passage.rules.get(_key(name), str)(value)) for name, value in headers)
+    judged: Headers = [(name, value) for name, value in each if value is not None]
+    judged = _combined(judged, "reporting-endpoints", passage.endpoints)
+    judged = _combined(judged, "report-to", passage.report_to)
+    return _combined(judged, "nel", passage.nel)
+
+
+def _device_answers(headers: Headers, closed: Disclosure, *, withdrawn: bool) -> Headers:
+    """What a document says of features and hints."""
+    if closed.features:
+        headers = _combined(headers, "permissions-policy", lambda values: [shut_features(values, closed)])
+    asks = any(_key(name) == "accept-ch" for name, _ in headers)
+    if withdrawn and "accept-ch" in closed.response_fields and not asks:
+        # Browsers keep hints per origin until told otherwise (Client Hints Infrastructure, section 2.2).
+        headers = [*headers, ("Accept-CH", "")]
+    return headers
 
 
 class _Passage:
-    """One response on its way to one visitor."""
+    """One response on its way to one visitor, at the host that it comes from."""
 
-    __slots__ = ("_groups", "_host", "_opening", "recipient", "rules")
+    __slots__ = ("_groups", "_host", "_opening", "rules")
 
-    def __init__(self, opening: _Opening, recipient: Recipient) -> None:
-        self._opening, self.recipient = opening, recipient
-        self._host = HostPattern.parse(recipient.host)
+    def __init__(self, opening: _Opening, host: str) -> None:
+        self._opening, self._host = opening, HostPattern.parse(host)
         self._groups = frozenset[str]()
         self.rules: dict[str, Callable[[str], str | None]] = {
             "content-security-policy": self._policy,
             "content-security-policy-report-only": self._report_only,
-            "link": self.link,
+            "link": self._link,
             "speculation-rules": self._speculation,
+            **opening.closed.response_fields,
         }
+        """How a line is judged that can be by itself, by its field's name in lower case."""
 
     def opens(self, url: str) -> bool:
         """Whether a browser may be sent to an address: relative, or one that the policy lets through."""
@@ -286,7 +292,7 @@ class _Passage:
     def _report_only(self, value: str) -> str:
         return narrowed(value, lambda _: False, self.opens)
 
-    def link(self, value: str) -> str | None:
+    def _link(self, value: str) -> str | None:
         """A Link value without members that make a browser contact what is not open."""
         return without_members(value, lambda member: all(map(self.opens, loaded_by_link(member))))
 

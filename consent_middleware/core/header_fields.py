@@ -37,7 +37,8 @@ def without_breaks(value: str) -> str:
 
 def is_field_text(text: str) -> bool:
     """Whether a text can stand in a header field: octets, no controls but HTAB (RFC 9110, section 5.5)."""
-    return _UNSAFE.search(text) is None
+    # Nearly every one is printable ASCII, which the built-in check sees at a tenth of the cost.
+    return (text.isascii() and text.isprintable()) or _UNSAFE.search(text) is None
 
 
 def as_pairs(headers: Iterable[Any] | None) -> list[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from .compiled import CompiledRegistry
-from .header_fields import Field, as_text
+from .header_fields import Field, as_text, is_field_text
 from .periods import Period
 from .registry import LONGEST_REMEMBERED, CookieRule, Purpose
 from .set_cookie import (
@@ -25,7 +25,6 @@ from .set_cookie import (
     Life,
     cookie_date,
     deletion,
-    is_unsafe,
     lasting,
     read_attributes,
     value_of,
@@ -308,7 +307,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def _flaw_of_value(self, line: str, head: str) -> Reason | None:
         """What the value makes of a line that browsers would else store."""
-        if is_unsafe(line):
+        if not is_field_text(line):
             return Reason.MALFORMED
         too_large = len(self.name) + len(value_of(head)) > LONGEST_PAIR
         return Reason.TOO_LARGE if too_large and self.flaw not in _FLAWS_BEFORE_SIZE else None

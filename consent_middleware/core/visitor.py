@@ -82,7 +82,7 @@ def view_visitor(
     doubtful = len(held) < len(choices)
     measuring = _measuring(compiled, held, now)
     if made:
-        choice = made[0] if len(made) == 1 else most_restrictive(made)
+        choice = most_restrictive(made)
         return _view_of_choice(compiled, choice, around, permissions_for, measuring, doubtful=doubtful)
     if measuring is _UNMEASURED:
         # Whether a choice of the future or of long ago is still none depends on the moment.
@@ -136,7 +136,7 @@ def _view_of_choice(
         permissions_for(grounds),
         choice,
         decided,
-        compiled.asks(model) and not (decided and _stands(compiled, choice, asks_from, now)),
+        compiled.asks(model) and not (decided and _is_enough(compiled, choice, asks_from, now)),
         None if by_default else ends,
         measured_since,
         doubtful,
@@ -146,8 +146,8 @@ def _view_of_choice(
     )
 
 
-def _stands(compiled: CompiledRegistry, choice: Consent, asks_from: datetime, now: datetime) -> bool:
-    """Whether a choice answers all that would be asked now."""
+def _is_enough(compiled: CompiledRegistry, choice: Consent, asks_from: datetime, now: datetime) -> bool:
+    """Whether a choice that stands answers all that would be asked now."""
     return now < asks_from and not compiled.has_additions(choice.version)
 
 

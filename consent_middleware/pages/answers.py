@@ -93,6 +93,16 @@ def _from_json(body: bytes) -> Post:
 
 
 def _checked(post: Post, registry: Registry) -> Post:
+    _check_ids(post, registry)
+    allowed = [*post.vendors.values(), *post.cookies.values()]
+    if post.choice == Choice.ADD and (post.purposes or not allowed or not all(allowed)):
+        raise UnprocessableEntity("add takes vendors and cookies to allow, and nothing else.")
+    if post.source not in {"", CONTINUED_BROWSING}:
+        raise UnprocessableEntity(f"source is left out, or {CONTINUED_BROWSING}.")
+    return post
+
+
+def _check_ids(post: Post, registry: Registry) -> None:
     rules = {rule.name for rule in registry.cookies}
     known: list[tuple[str, dict[str, bool], Any]] = [
         ("purposes", post.purposes, registry.purposes),
@@ -103,15 +113,6 @@ def _checked(post: Post, registry: Registry) -> Post:
         unknown = sorted(set(answers).difference(ids))
         if unknown:
             raise UnprocessableEntity(f"The registry has no {', '.join(unknown)} in {field}.")
-    if post.choice == Choice.ADD and (
-        post.purposes
-        or not (post.vendors or post.cookies)
-        or not all({**post.vendors, **post.cookies}.values())
-    ):
-        raise UnprocessableEntity("add takes vendors and cookies to allow, and nothing else.")
-    if post.source not in {"", CONTINUED_BROWSING}:
-        raise UnprocessableEntity(f"source is left out, or {CONTINUED_BROWSING}.")
-    return post
 
 
 def _from_form(form: MultiDict[str, str]) -> Post:

@@ -31,7 +31,7 @@ def banner(visit: Visit, layout: str = "sticky", *, with_script: bool = True) ->
         notice=_is_notice(visit),
         titles=[purpose.title for purpose in optional if purpose not in exempt],
         exempt=[purpose.title for purpose in exempt],
-        partners=len({vendor.id for purpose in optional for vendor in purpose.vendors if vendor.id}),
+        partners=len({vendor.id for purpose in optional for vendor in purpose.vendors} - {""}),
         offer=visit.offer(f"banner-{layout}"),
         here=visit.here if with_script else "",
         with_script=with_script,

@@ -65,16 +65,15 @@ def _check_continued(visit: Visit, post: Post, offer: Offer | None) -> None:
     And only where nothing speaks against it: no choice, no signal, no page that the browser loads ahead.
     """
     exchange, fields = visit.exchange, visit.request.headers
-    allowed = (
-        exchange.policy.registry.consent.acceptance == "continued-browsing"
-        and post.choice == "accept-all"
-        and visit.caller.site == "same-origin"
-        and fields.get("Sec-Fetch-Dest", "empty") == "empty"
-        and "Sec-Purpose" not in fields
-        and exchange.view.consent is None
-        and exchange.signals == NO_SIGNALS
-        and offer is not None
-        and offer.layout.startswith("banner")
+    demands = (
+        (exchange.policy.registry.consent.acceptance, "continued-browsing"),
+        (post.choice, "accept-all"),
+        (visit.caller.site, "same-origin"),
+        (fields.get("Sec-Fetch-Dest", "empty"), "empty"),
+        (fields.get("Sec-Purpose"), None),
+        (exchange.view.consent, None),
+        (exchange.signals, NO_SIGNALS),
+        (offer and offer.layout.partition("-")[0], "banner"),
     )
-    if not allowed:
+    if any(found != wanted for found, wanted in demands):
         raise Forbidden("Going on to another page does not count as a choice here.")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 LONGEST = 2048
 """Octets of a preference field that are read: several times what browsers send."""
@@ -21,14 +22,11 @@ def negotiate(accepted: str, languages: Sequence[str]) -> str:
     weights = _weights(accepted)
     offered = [tag for tag in languages if not _is_refused(tag, weights)] or languages
     known = {tag.lower(): tag for tag in reversed(offered)}
-    for wish in sorted(weights, key=weights.__getitem__, reverse=True):
-        # Others come before `*`, which leaves the choice to the site (RFC 4647, section 3.4).
-        if wish == "*" or not weights[wish]:
-            continue
-        for tag in widened(wish):
-            if tag in known:
-                return known[tag]
-    return offered[0]
+    # Others come before `*`, which leaves the choice to the site (RFC 4647, section 3.4).
+    wishes = [wish for wish, weight in weights.items() if weight and wish != "*"]
+    wishes.sort(key=weights.__getitem__, reverse=True)
+    wished = chain.from_iterable(map(widened, wishes))
+    return next(filter(None, map(known.get, wished)), offered[0])
 
 
 def widened(tag: str) -> Iterator[str]:

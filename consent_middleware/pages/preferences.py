@@ -62,5 +62,5 @@ def _told(visit: Visit) -> str:
     date = wording.date(view.consent.decided_at)
     if visit.has_additions:
         return wording.text("preferences.again", date=date)
-    end = visit.exchange.compiled.asks_from(view.consent)
+    _, end = visit.exchange.compiled.dates(view.consent)
     return wording.text(f"preferences.{visit.state_word}", date=date, until=wording.date(end))

@@ -14,14 +14,16 @@ def state_of(exchange: Exchange, *, with_token: bool) -> dict[str, Any]:
     """
     view, compiled, gate = exchange.view, exchange.compiled, exchange.engine.gate
     registry, permissions = compiled.registry, view.permissions
-    made = view.consent if view.decided else None
+    decided_at = expires_at = None
+    if view.decided and view.consent:
+        decided_at, expires_at = map(to_rfc3339, (view.consent.decided_at, compiled.ends(view.consent)))
     state: dict[str, Any] = {
         "decided": view.decided,
         "purposes": {id: permissions.allows(id) for id in registry.purposes},
         "vendors": {id: permissions.allows_vendor(id) for id in registry.vendors},
         "cookies": {rule.name: permissions.allows_rule(rule) for rule in registry.cookies},
-        "decided_at": to_rfc3339(made.decided_at) if made else None,
-        "expires_at": to_rfc3339(compiled.ends(made)) if made else None,
+        "decided_at": decided_at,
+        "expires_at": expires_at,
         "version": registry.version,
         "ask": view.ask,
         "model": exchange.model,

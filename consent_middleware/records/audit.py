@@ -16,15 +16,15 @@ from sqlalchemy import Connection, delete, exists, func, select
 
 from ..core.periods import Period
 from ..errors import RecordStoreError
+from .database import open_range
 from .event import COLUMNS, canonical, to_rfc3339
 from .schema import events, ranges, seals, snapshots
 from .seals import Finding, Seal, check_log
 from .signing import KeyRing
 from .snapshot import Snapshot
-from .store import RecordStore, last_seal, read_log, stream
+from .store import ROW, RecordStore, last_seal, read_log, stream
 
 _PURGE_BATCH = 5000
-_ROW = tuple(events.c[name] for name in COLUMNS)
 _ID, _KEY, _EXPIRES, _SNAPSHOT = (
     COLUMNS.index(name) for name in ("record_id", "key_id", "expires_at", "snapshot")
 )
@@ -92,17 +92,12 @@ def _close(store: RecordStore, now: datetime) -> list[int]:
     """Close the open range if it holds anything; the numbers of all that are closed and not sealed."""
     with store.database.writing() as connection:
         store.database.alone(connection)
-        number = _open_range(connection)
+        number = open_range(connection)
         if connection.execute(select(exists().where(events.c.range_no == number))).scalar():
             number += 1
             connection.execute(ranges.insert().values(number=number, opened_at=to_rfc3339(now)))
         sealed = connection.execute(select(func.max(seals.c.range_no))).scalar() or 0
     return list(range(sealed + 1, number))
-
-
-def _open_range(connection: Connection) -> int:
-    number: int = connection.execute(select(func.max(ranges.c.number))).scalar_one()
-    return number
 
 
 def _seal_range(store: RecordStore, number: int, now: datetime, progress: Progress) -> Seal | None:
@@ -141,7 +136,7 @@ def _enter(store: RecordStore, entry: Seal) -> Seal | None:
 
 
 def _rows(connection: Connection, number: int | None = None) -> Iterator[Row]:
-    query = select(*_ROW).order_by(events.c.range_no, events.c.record_id)
+    query = select(*ROW).order_by(events.c.range_no, events.c.record_id)
     if number is not None:
         query = query.where(events.c.range_no == number)
     return stream(connection, query)
@@ -176,7 +171,7 @@ def verify(
         purged = {entry.range_no for entry in log if entry.kind == "purge"}
         result.purged = len(purged)
         result.sealed_until = max((entry.at for entry in sealed.values()), default="")
-        unsealed = range(max(sealed, default=0) + 1, _open_range(connection) + 1)
+        unsealed = range(max(sealed, default=0) + 1, open_range(connection) + 1)
         unseen, shown = sealed.keys() - purged, set[Any]()
         for number, rows in groupby(_rows(connection), _range_of):
             unseen.discard(number)

@@ -131,7 +131,7 @@ class Sqlite(Database):
 
     def claim(self, connection: Connection) -> int:
         """The open range: nobody else writes."""
-        return _open_range(connection)
+        return open_range(connection)
 
     def drain(self, range_no: int) -> None:
         """Nothing to wait for: the range was closed between two writers."""
@@ -199,7 +199,7 @@ class Postgresql(Database):
             locked = connection.execute(select(_patience(_BUSY_SECONDS), held)).one()[1]
             # Looked up after the lock is held, by a statement of its own and so in a newer snapshot: either
             # the range is still the open one and its closer will wait for us, or it is not and we go on.
-            self._range = _open_range(connection)
+            self._range = open_range(connection)
             if locked and self._range == claimed:
                 return claimed
 
@@ -261,11 +261,12 @@ def _parsed(url: str) -> URL | None:
         return None
     if "\0" in (parsed.database or ""):
         return None
-    if parsed.get_backend_name() != "postgresql":
-        return parsed
+    return parsed if parsed.get_backend_name() != "postgresql" or _is_told_apart(url, parsed) else None
+
+
+def _is_told_apart(url: str, parsed: URL) -> bool:
     ats = str(url).count("@")
-    told_apart = ats == 0 or (ats == 1 and parsed.username is not None)
-    return parsed if told_apart and (parsed.port or 0) <= _MOST_PORT else None
+    return (parsed.port or 0) <= _MOST_PORT and (ats == 0 or (ats == 1 and parsed.username is not None))
 
 
 def _check_options(url: URL) -> None:
@@ -308,7 +309,8 @@ def _unless_given(url: URL, **arguments: int) -> dict[str, int]:
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 
-def _open_range(connection: Connection) -> int:
+def open_range(connection: Connection) -> int:
+    """The number of the range that records go to."""
     number: int = connection.execute(select(func.max(ranges.c.number))).scalar_one()
     return number
 

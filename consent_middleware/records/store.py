@@ -22,7 +22,8 @@ from .signing import KeyRing
 from .snapshot import Snapshot
 
 _BATCH = 1000
-_ROW = tuple(events.c[name] for name in COLUMNS)
+ROW = tuple(events.c[name] for name in COLUMNS)
+"""What `Record.of_columns` takes, to be selected."""
 
 
 def open_store(url: str, keys: Sequence[str]) -> "RecordStore":
@@ -155,13 +156,13 @@ class RecordStore:
 
     def _select(self, condition: ColumnElement[bool]) -> tuple[Record, ...]:
         self.prepare()
-        query = select(*_ROW).where(condition).order_by(events.c.record_id)
+        query = select(*ROW).where(condition).order_by(events.c.record_id)
         with self.database.reading() as connection:
             return tuple(_record(row) for row in connection.execute(query))
 
     def records(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Record]:
         """All records from `since` on and before `until`, in the order in which they are sealed, streamed."""
-        query = _between(select(*_ROW), since, until).order_by(events.c.range_no, events.c.record_id)
+        query = _between(select(*ROW), since, until).order_by(events.c.range_no, events.c.record_id)
         return map(_record, self._stream(query))
 
     def count(self, since: datetime | None = None, until: datetime | None = None) -> int:
