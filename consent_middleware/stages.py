@@ -37,8 +37,6 @@ class Answer(NamedTuple):
     judged: list[Judged]
     kinds: list[FieldKind]
     """The kinds of its fields that later stages look for."""
-    types: list[str | bytes]
-    """The values of its `Content-Type` fields."""
     is_personal: bool
     """Whether it depends on who asks."""
 
@@ -87,24 +85,26 @@ def outgoing(exchange: Exchange, status: object, headers: Any, *, octets: bool =
     exchange.start()
     fields = headers if type(headers) is list else as_pairs(headers)
     try:
-        return _passed(exchange, status, fields, octets=octets)
+        filtered = _filter(exchange, fields, octets=octets)
+        personal = _take_note(exchange, filtered.judged) if filtered.judged else exchange.was_read
+        if exchange.policy.observing:
+            return _observed(exchange, status, fields, octets=octets)
+        leaving, judged, kinds = filtered
+        if exchange.cookies is not None or exchange.changes or exchange.engine.has_stages:
+            return _staged(exchange, _new(Answer, (status, octets, leaving, judged, kinds, personal)))
+        # An ordinary answer has passed all stages but the last.
+        return _for_one_visitor(exchange, leaving, kinds, octets=octets) if personal else leaving
     except Exception as error:  # noqa: BLE001 - promised: our failure is not the app's
         exchange.policy.log.failure("a response could not be judged: what is governed is dropped", error)
         return _closed(exchange, fields, octets=octets)
 
 
-def _passed(exchange: Exchange, status: object, fields: list[Field], *, octets: bool) -> list[Field]:
-    """What leaves of a response after all stages."""
-    filtered = _filter(exchange, fields, octets=octets)
-    personal = _take_note(exchange, filtered.judged) if filtered.judged else exchange.was_read
-    if exchange.policy.observing and not exchange.changes:
+def _observed(exchange: Exchange, status: object, fields: list[Field], *, octets: bool) -> list[Field]:
+    """What leaves in observe mode: what the app says, and the cookie of a choice."""
+    if not exchange.changes:
         return fields
-    leaving = fields if exchange.policy.observing else filtered.leaving
-    if exchange.cookies is not None or exchange.changes or exchange.engine.has_stages:
-        _, judged, kinds, types = filtered
-        return _staged(exchange, _new(Answer, (status, octets, leaving, judged, kinds, types, personal)))
-    # An ordinary answer has passed all stages but the last.
-    return _for_one_visitor(exchange, leaving, filtered.kinds, octets=octets) if personal else leaving
+    kinds = [exchange.engine.filter.kind_of(as_text(name)) for name, _ in as_texts(as_pairs(fields))]
+    return _staged(exchange, Answer(status, octets, fields, [], kinds, is_personal=True))
 
 
 def _staged(exchange: Exchange, answer: Answer) -> list[Field]:
@@ -175,7 +175,8 @@ def _note(exchange: Exchange, one: Judged) -> None:
 def _gate(exchange: Exchange, answer: Answer) -> Answer:
     """The second stage: third parties that this visitor does not allow stay closed."""
     if _GATED not in answer.kinds:
-        if not exchange.engine.makes_document(answer.types, exchange.request):
+        types = exchange.engine.filter.types_in(answer.fields)
+        if not exchange.engine.makes_document(types, exchange.request):
             return answer
         added = exchange.engine.gate_fields(exchange.view, exchange.request.mount)[answer.octets]
         return _gated(exchange, answer, [*answer.fields, *added])
@@ -239,7 +240,8 @@ def _room(exchange: Exchange, answer: Answer) -> int:
 
 def _is_for_all(exchange: Exchange, answer: Answer) -> bool:
     destination, accept = exchange.request.field("sec-fetch-dest"), exchange.request.field("accept")
-    if cache_control.is_resource(destination, accept, as_text(answer.types[0]) if answer.types else None):
+    types = exchange.engine.filter.types_in(answer.fields)
+    if cache_control.is_resource(destination, accept, as_text(types[0]) if types else None):
         return True
     return _CACHING in answer.kinds and cache_control.is_shared(answer.texts(), exchange.now)
 

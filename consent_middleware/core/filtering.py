@@ -9,7 +9,7 @@ import msgspec
 from .compiled import CompiledRegistry
 from .consent import utc_day
 from .deletion import UnwantedCookie
-from .header_fields import BREAKS, Field, FieldKind, without_breaks
+from .header_fields import BREAKS, Field, FieldKind, as_text, without_breaks
 from .permissions import Permissions
 from .registry import LONGEST_REMEMBERED, CookieRule
 from .set_cookie import BEFORE_DATE, LONGEST_PAIR, MOST_PAIRS, cut_date, flaw_of, names_seen, read_attributes
@@ -24,6 +24,7 @@ _new: Any = tuple.__new__
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _PLAIN, _GOVERNED, _PADDED = FieldKind.PLAIN, FieldKind.GOVERNED, FieldKind.PADDED
 _TYPE, _NONE = FieldKind.TYPE, FieldKind.NONE
+_PASSING = (_PLAIN, _TYPE)
 _MOST_REMEMBERED = 4096
 _MOST_FIELDS = 1024
 
@@ -56,8 +57,6 @@ class Filtered(NamedTuple):
     judged: list[Judged]
     kinds: list[FieldKind]
     """The kinds of its fields that later stages look for."""
-    types: list[str | bytes]
-    """The values of its `Content-Type` fields."""
 
 
 class CookiesSeen(NamedTuple):
@@ -215,13 +214,14 @@ class Filter:
         rule = None if own else self.classify(name)
         flaw = flaw_of(name, attributes)
         optional = not flaw and rule is not None and rule.purpose not in self.compiled.essential
+        refusal, kept_for = (None, Reason.OWN) if own else self._standing(rule, permissions)
         verdict = Verdict(
             name=name,
             rule=None if flaw else rule,
             attributes=attributes,
             flaw=flaw,
-            refusal=None if own else self._refusal(rule, permissions),
-            kept_for=Reason.OWN if own else self._kept_for(rule, permissions),
+            refusal=refusal,
+            kept_for=kept_for,
             is_optional=optional,
             is_personal=own or optional,
             limits=Limits.of(rule, self.compiled, context.now),
@@ -232,6 +232,10 @@ class Filter:
             self.make_room()
             remembered.verdicts[name, tail] = verdict
         return verdict
+
+    def _standing(self, rule: CookieRule | None, permissions: Permissions) -> tuple[Reason | None, Reason]:
+        """Why cookies of this rule may not be stored, None if they may; and why they are kept, if so."""
+        return self._refusal(rule, permissions), self._kept_for(rule, permissions)
 
     def _refusal(self, rule: CookieRule | None, permissions: Permissions) -> Reason | None:
         """Why cookies of this rule may not be stored, None if they may."""
@@ -265,8 +269,8 @@ class Filter:
         is that of `today`. `review` sees each line with what becomes of it, and says what does. What is no
         field never leaves: see `sendable`.
         """
-        filtered: Filtered = _new(Filtered, ([], [], [], []))
-        leaving, kinds, exact = filtered.leaving, self._kinds, bytes if octets else str
+        filtered: Filtered = _new(Filtered, ([], [], []))
+        leaving, kinds, exact = filtered.leaving, self._kinds, (str, bytes)[octets]
         context: ResponseContext = _new(ResponseContext, (view, now, fields, []))
         line_feed, carriage_return, null = BREAKS[octets]
         for field in fields:
@@ -277,15 +281,47 @@ class Filter:
             if type(name) is not exact or type(value) is not exact:
                 raise TypeError("a header field is not of the door's type")
             kind = kinds[name]
-            if kind is not _PLAIN:
-                self._filter_special(kind, field, filtered, context, remembered, review)
-            elif line_feed in value or carriage_return in value or null in value:
-                leaving.extend(self.sendable(name, value))
-            else:
+            broken = line_feed in value or carriage_return in value or null in value
+            if kind in _PASSING and not broken:
                 leaving.append((name, value))
+            elif kind is _GOVERNED:
+                self._add_cookie(field, filtered, context, remembered, review)
+            else:
+                self._add_special(kind, field, filtered, context, remembered, review)
         return filtered
 
-    def _filter_special(
+    def _add_cookie(
+        self,
+        field: Field,
+        filtered: Filtered,
+        context: ResponseContext,
+        remembered: Remembered,
+        review: Review | None,
+    ) -> None:
+        """Judge a line, and add what leaves of it."""
+        name, value = field
+        octets = type(value) is bytes
+        line = value.decode("latin-1") if octets else value
+        one = self._judge(line, context, remembered)
+        if review is not None:
+            one = review(one, context)
+        filtered.judged.append(one)
+        after = one.after
+        if after is line:
+            filtered.leaving.append(field)
+        elif after is not None:
+            filtered.leaving.append((name, after.encode("latin-1") if octets else after))
+
+    def _judge_padded(
+        self, line: str, context: ResponseContext, remembered: Remembered, review: Review | None
+    ) -> Judged:
+        """A line in a field whose name is only nearly one that sets cookies: no hook brings it back."""
+        one = self._judge(line, context, remembered)._replace(after=None, reason=Reason.MALFORMED)
+        if review is not None:
+            review(one, context)
+        return one
+
+    def _add_special(
         self,
         kind: FieldKind,
         field: Field,
@@ -294,33 +330,24 @@ class Filter:
         remembered: Remembered,
         review: Review | None,
     ) -> None:
-        """Judge a field that sets cookies, or note one that later stages look for."""
+        """Add a field that later stages look for, or one that does not leave as it is."""
         name, value = field
-        octets = type(value) is bytes
-        if kind is _GOVERNED or kind is _PADDED:
-            line = value.decode("latin-1") if octets else value
-            one = self._judge(line, context, remembered)
-            if kind is _PADDED:
-                one = one._replace(after=None, reason=Reason.MALFORMED)
-            if review is not None:
-                seen = review(one, context)
-                one = one if kind is _PADDED else seen
-            filtered.judged.append(one)
-            after = one.after
-            if after is not None:
-                text = after.encode("latin-1") if octets else after
-                filtered.leaving.append((name, value if after is line else text))
+        if kind is _PADDED:
+            filtered.judged.append(self._judge_padded(as_text(value), context, remembered, review))
             return
-        if kind is _TYPE:
-            filtered.types.append(value)
-        else:
+        if kind not in _PASSING:
             filtered.kinds.append(kind)
         if kind is _NONE:
             return
-        if any(map(value.__contains__, BREAKS[octets])):
+        if any(map(value.__contains__, BREAKS[type(value) is bytes])):
             filtered.leaving.extend(self.sendable(name, value))
         else:
-            filtered.leaving.append((name, value))
+            filtered.leaving.append(field)
+
+    def types_in(self, fields: Sequence[Field]) -> list[str | bytes]:
+        """The values of `Content-Type` fields."""
+        kinds = self._kinds
+        return [value for name, value in fields if kinds[name] is _TYPE]
 
     def kind_of(self, name: str | bytes) -> FieldKind:
         """What a field is, by its name."""

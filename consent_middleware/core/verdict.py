@@ -232,7 +232,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     is_simple: bool = False
     """Whether a clear lifetime is all there is to look at in such a line."""
     asks: float | None = None
-    """The lifetime that each asks for, in seconds; None for a session, and where its date says it."""
+    """The seconds that each simple line asks for; None for a session, and where its date says it."""
 
     @property
     def is_short(self) -> bool:
@@ -242,29 +242,32 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def with_fixed(self, tail: str) -> "Verdict":
         """The verdict with what is fixed worked out; `tail` is what stands behind the `;` of its lines."""
         attributes, life = self.attributes, self.attributes.timeless
+        simple = attributes.clear and not any((attributes.repeated, self.demands, self.verifies, self.flaw))
+        asks = life.intended if life is not None and simple else None
         return msgspec.structs.replace(
-            self,
-            fixed=self._fixed(tail),
-            is_simple=attributes.clear
-            and not (attributes.repeated or self.demands or self.verifies or self.flaw),
-            asks=life.intended if life is not None else None,
+            self, fixed=self._fixed(tail), is_simple=simple, asks=asks if asks and asks > 0 else None
         )
 
     def _fixed(self, tail: str) -> Outcome | None:
-        attributes, life = self.attributes, self.attributes.timeless
+        life = self.attributes.timeless
         if self.flaw is not None:
             return None, Reason(self.flaw)
         if life is None:
             return None
         if life.deletes:
             plain = self.refusal is None and life.clear
-            return ("" if plain else deletion(self.name, attributes)), Reason.DELETION
+            return ("" if plain else deletion(self.name, self.attributes)), Reason.DELETION
         if self.refusal is not None:
             return None, self.refusal
-        if self.verifies or attributes.repeated or not (life.clear and self.limits.never_cut(life.longest)):
-            return None
-        raised = self.demands.raise_(f";{tail}", attributes) if self.demands and tail else ""
-        return None if self.demands and raised != f";{tail}" else ("", self.kept_for)
+        return ("", self.kept_for) if self._always_stays(life, tail) else None
+
+    def _always_stays(self, life: Life, tail: str) -> bool:
+        """Whether every such line leaves as it is."""
+        if self.verifies or self.attributes.repeated or not life.clear:
+            return False
+        if self.demands is not None and tail != self.demands.raise_(f";{tail}", self.attributes)[1:]:
+            return False
+        return self.limits.never_cut(life.longest)
 
     def judge(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
         """What becomes of one line, and why.
@@ -274,19 +277,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         if self.fixed is not None:
             return self.fixed if self.fixed[0] != "" else (line, self.fixed[1])
-        if self.is_simple:
-            asks = self.asks
-            if asks is None and end is not None and not (self.attributes.ages or context.sent):
-                asks = (end - context.now).total_seconds()
-            if asks is not None and asks > 0:
-                return self._limited(line, head, asks, context)
+        asks = self.asks if end is None else self._asks_until(end, context)
+        if asks is not None:
+            return self._limited(line, head, asks, context)
+        return self._judge_by_life(line, head, end, context)
+
+    def _asks_until(self, end: datetime, context: ResponseContext) -> float | None:
+        """How long a simple line with this date asks to be kept; None where there is more to look at."""
+        if not self.is_simple or self.attributes.ages or context.sent:
+            return None
+        seconds = (end - context.now).total_seconds()
+        return seconds if seconds > 0 else None
+
+    def _judge_by_life(self, line: str, head: str, end: datetime | None, context: ResponseContext) -> Outcome:
         attributes = self.attributes
         if end is not None and not attributes.clear:
             # There is another date or lifetime beside the one that was cut.
-            attributes = read_attributes(line.partition(";")[2])
-        life = attributes.timeless or attributes.life(
-            context.now, context.sent, end if attributes.clear else None
-        )
+            attributes, end = read_attributes(line.partition(";")[2]), None
+        life = attributes.timeless or attributes.life(context.now, context.sent, end)
         return self._judge_now(line, head, life, context)
 
     def _limited(self, line: str, head: str, asks: float, context: ResponseContext) -> Outcome:
