@@ -179,11 +179,8 @@ class Engine:
         self.compiled = policy.compiled
         settings = policy.registry.consent
         self.visitors = Visitors(self.compiled, policy.verified, policy.observations.note_older_key)
-        self.own_names = tuple(
-            frozenset({policy.cookie_name(secure=secure), policy.measured_name(secure=secure)})
-            for secure in (False, True)
-        )
-        """The names of our cookies that count over http, and over https."""
+        self.own_names = tuple(frozenset({policy.cookie_name(secure=secure)}) for secure in (False, True))
+        """The name of our cookie that counts over http, and over https."""
         self.gate = Gate(policy.registry)
         self.gates = self.gate.mode != "off" and not policy.observing
         """Whether third parties are gated."""

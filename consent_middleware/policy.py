@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from .core.choice import coarsened, refusal
 from .core.compiled import compile_registry
 from .core.consent import Consent
-from .core.registry import MEASURED, LawModel
-from .core.set_cookie import EPOCH, imf_fixdate
+from .core.registry import LawModel
+from .core.set_cookie import imf_fixdate
 from .core.token import LONGEST_WRITTEN, Signer, TokenSigner
 from .core.verdict import Decision
 from .errors import BadTokenError, ConfigurationError, ConfigurationWarning, RecordStoreError
@@ -144,10 +144,6 @@ class ConsentPolicy:
         """The name of the consent cookie over https or http."""
         return self._cookie_names[secure]
 
-    def measured_name(self, *, secure: bool) -> str:
-        """The name of the cookie that notes since when a visitor is measured who has not chosen."""
-        return f"{self._cookie_names[secure]}{MEASURED}"
-
     def consent_cookie(
         self,
         consent: Consent,
@@ -159,31 +155,15 @@ class ConsentPolicy:
         A choice too long for a cookie is coarsened towards refusal first. Without `secure` it is the
         form for plain http, which browsers accept there.
         """
-        return self._cookie(self._cookie_names[secure], consent, now, secure=secure)
-
-    def measured_cookie(self, consent: Consent, now: datetime, *, secure: bool) -> str:
-        """The `Set-Cookie` value that notes since when a visitor is measured where no choice says so.
-
-        A cookie of its own: no answer but one to a choice may replace a choice, which can have been made
-        since the request came.
-        """
-        return self._cookie(self.measured_name(secure=secure), consent, now, secure=secure)
-
-    def forgotten_measured_cookie(self, *, secure: bool) -> str:
-        """The `Set-Cookie` value that deletes the same: a choice says it now."""
-        name = self.measured_name(secure=secure)
-        return f"{name}=; Max-Age=0; Expires={EPOCH}{self._attributes(secure=secure)}"
-
-    def _cookie(self, name: str, consent: Consent, now: datetime, *, secure: bool) -> str:
         end = self.compiled.ends(consent)
         seconds = max(0, int((end - now).total_seconds()))
-        attributes = self._attributes(secure=secure)
-        return f"{name}={self.token(consent)}; Max-Age={seconds}; Expires={imf_fixdate(end)}{attributes}"
-
-    def _attributes(self, *, secure: bool) -> str:
         domain = self.registry.consent.domain
         place = f"; Path=/; Domain={domain}" if domain else "; Path=/"
-        return f"{place}; Secure; HttpOnly; SameSite=Lax" if secure else f"{place}; HttpOnly; SameSite=Lax"
+        flags = "; Secure; HttpOnly; SameSite=Lax" if secure else "; HttpOnly; SameSite=Lax"
+        return (
+            f"{self._cookie_names[secure]}={self.token(consent)}; Max-Age={seconds}"
+            f"; Expires={imf_fixdate(end)}{place}{flags}"
+        )
 
     def token(self, consent: Consent) -> str:
         """The signed text of a choice, short enough for a cookie."""

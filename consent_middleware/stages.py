@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .core import cache_control
-from .core.consent import measured_only
+from .core.consent import measured
 from .core.deletion import BUDGET, RequestScope, UnwantedCookie, field_octets
 from .core.filtering import Filtered, Judged
 from .core.gating import Recipient
@@ -47,8 +47,10 @@ class Answer(NamedTuple):
         return (name.lower().encode(), value.encode("latin-1")) if self.octets else (name, value)
 
     def lines(self) -> list[str]:
-        """The Set-Cookie values that leave with it."""
-        return [one.after for one in self.judged if one.after is not None]
+        """Its `Set-Cookie` values: what a script makes of other fields it makes later, and cannot see all."""
+        if not self.judged:
+            return []
+        return [value for name, value in self.texts() if name.lower() == "set-cookie"]
 
     def texts(self) -> list[tuple[str, str]]:
         """Its fields as text."""
@@ -218,9 +220,14 @@ def _deletions_of_choice(exchange: Exchange, answer: Answer) -> Deletions:
     """The deletions that leave with the answer to a choice: of what came, and of what may live elsewhere."""
     if exchange.policy.observing:
         return NO_DELETIONS
-    # After a choice it is another matter what has to go.
-    unwanted = [*exchange.look_at_cookies().unwanted, *_declared(exchange)]
-    return exchange.engine.expire(unwanted, _scope(exchange), answer.lines(), _room(exchange, answer))
+    # After a choice it is another matter what has to go; but nobody knows the age of what came before it.
+    came = exchange.cookies
+    unaged = [one for one in came.unwanted if one.rule in came.unaged] if came else []
+    unwanted = [*unaged, *exchange.look_at_cookies().unwanted, *_declared(exchange)]
+    once = {(one.name, one.named, one.came): one for one in reversed(unwanted)}
+    return exchange.engine.expire(
+        [*reversed(once.values())], _scope(exchange), answer.lines(), _room(exchange, answer)
+    )
 
 
 def _room(exchange: Exchange, answer: Answer) -> int:
@@ -260,22 +267,26 @@ def _own_lines(
 
     The choice that was made, or the note that exempt measurement begins; without `certain`, where it may.
     """
-    policy, secure = exchange.policy, exchange.secure
+    cookie = partial(exchange.policy.consent_cookie, now=exchange.now, secure=exchange.secure)
     if exchange.changes:
-        lines = [policy.consent_cookie(exchange.changes[-1].consent, exchange.now, secure)]
-        noted = f"{policy.measured_name(secure=secure)}=" in exchange.request.cookie
-        return [*lines, policy.forgotten_measured_cookie(secure=secure)] if noted else lines
-    if not exchange.compiled.by_objection or exchange.view.measured_since or policy.observing:
-        return []
+        return [cookie(exchange.changes[-1].consent)]
     if certain and not _begins(exchange, answer, deletions):
         return []
-    note = measured_only(exchange.now, exchange.compiled.registry.version)
-    return [policy.measured_cookie(note, exchange.now, secure=secure)]
+    if not exchange.compiled.by_objection or exchange.view.measured_since:
+        return []
+    return [cookie(measured(exchange.view.consent, exchange.now, exchange.compiled.registry.version))]
 
 
 def _begins(exchange: Exchange, answer: Answer, deletions: Deletions) -> bool:
-    """Whether exempt measurement of this visitor begins with this answer."""
-    if not exchange.is_same_site or exchange.view.doubtful or exchange.request.field("consent-token"):
+    """Whether exempt measurement of this visitor begins with this answer, which our cookie then notes.
+
+    An answer that is late must not replace a choice that was made since its request came. So only a page does
+    it, before which nobody can choose, and not what it loads.
+    """
+    request, view = exchange.request, exchange.view
+    if view.measured_since or view.doubtful or not exchange.is_same_site or exchange.policy.observing:
+        return False
+    if request.field("sec-fetch-dest") not in {"", "document"} or request.field("consent-token"):
         return False
     if any(one.reason is _OWN for one in answer.judged):
         # A pass before this one has noted it, or the app sets a choice.

@@ -32,11 +32,6 @@ def own(answer):
     return [line for line in answer.cookies() if line.startswith("__Host-consent=")]
 
 
-def noted(answer):
-    """The cookies that leave and note since when the visitor is measured."""
-    return [line for line in answer.cookies() if line.startswith("__Host-consent-measured=ey")]
-
-
 @pytest.fixture
 def fresh(make_policy):
     """A policy that remembers nothing of other tests."""
@@ -186,7 +181,7 @@ def test_hands_off_what_may_be_cross_site(exchanges, fresh, visitors, fields, co
     assert bool(deletions(answer)) is ends
     assert bool(fresh.observations.undeclared()) is ends
     assert "_ga" not in answer.seen["cookie"]
-    assert bool(noted(answer)) is (ends and not cookie)
+    assert bool(own(answer)) is (ends and not cookie)
 
 
 def test_a_post_without_metadata_is_not_same_site(exchanges, fresh):
@@ -407,6 +402,17 @@ def test_no_clash_with_what_the_answer_sets(exchanges, make_policy, registry_tex
     assert f"promo=; {GONE}; Path=/; Domain=example.com; Secure; SameSite=Lax" not in lines
 
 
+def test_a_deletion_by_script_is_none_of_ours(exchanges, make_policy, registry_text, visitors):
+    """What a script makes of another field cannot delete what it cannot see: our own deletion leaves as well."""
+    policy = make_policy(registry_text + '\n[consent]\nset_cookie_headers = ["X-Set-Cookie"]\n')
+    line = f"_ga=; {GONE}; Path=/; Secure; SameSite=Lax"
+    cookie = f"_ga=1; {visitors['none']}"
+    answer = exchanges.run([("X-Set-Cookie", line)], cookie=cookie, policy=policy)
+    assert answer.get("x-set-cookie") == line
+    assert line in answer.cookies()
+    assert line not in exchanges.run([("Set-Cookie", line)], cookie=cookie, policy=policy).cookies()[1:]
+
+
 def test_a_withdrawal_works_on_its_answer(exchanges, declared, visitors):
     """What came is expired with the answer that confirms it, and so is every exact name at its declared places."""
     cookie = f"session=1; _ga_X=2; ads_id=3; {visitors['all']}"
@@ -462,7 +468,7 @@ def test_a_measurement_cookie_counts(exchanges, make_policy, registry_text):
     policy = make_policy(registry_text)
     cookie = "; ".join(f"_ga_{number:>040}=1" for number in range(30))
     answer = exchanges.run_lines("stats=1", cookie=cookie, fields=SAME_SITE, policy=policy)
-    assert len(noted(answer)) == 1
+    assert len(own(answer)) == 1
     assert octets(answer.cookies()) <= 3072
 
 
@@ -512,7 +518,7 @@ def test_observing(exchanges, make_policy, registry_text, visitors):
 
 
 def token_of(answer):
-    (line,) = own(answer) or noted(answer)
+    (line,) = own(answer)
     return line.partition(";")[0]
 
 
@@ -562,7 +568,7 @@ def test_unknown_age_begins_anew(exchanges, fresh, visitors):
     assert answer.seen["cookie"] == "session=1"
     assert deletions(answer, "stats")
     assert consent_of(fresh, token_of(answer)).measured_since == datetime(2026, 11, 23, tzinfo=UTC)
-    assert answer.cookies()[-1:] == noted(answer), "the date must not come before the deletions"
+    assert answer.cookies()[-1:] == own(answer), "the date must not come before the deletions"
 
 
 def test_a_period_ends(exchanges, fresh, make_policy):
@@ -576,11 +582,10 @@ def test_a_period_ends(exchanges, fresh, make_policy):
     policy = make_policy(clock=lambda: later)
     answer = exchanges.run_lines("stats=new; Max-Age=60", cookie=f"stats=1; {cookie}", policy=policy)
     assert answer.seen["cookie"] == cookie
-    note = token_of(answer)
-    assert not own(answer), "the choice stays as it is"
-    assert consent_of(policy, note, later).measured_since == datetime(2026, 12, 23, tzinfo=UTC)
+    moved = consent_of(policy, token_of(answer), later)
+    assert moved.measured_since == datetime(2026, 12, 23, tzinfo=UTC)
+    assert (moved.decided_at, moved.purposes, moved.id) == (NOW, ("analytics",), "x")
     assert "stats=new; Max-Age=60" in answer.cookies()
-    assert exchanges.visible(f"stats=new; {cookie}; {note}", policy=policy) == f"stats=new; {cookie}; {note}"
     assert f"stats=; {GONE}; Path=/; Secure; SameSite=Lax" not in answer.cookies()
 
 
@@ -597,7 +602,6 @@ def test_a_choice_keeps_the_date(exchanges, fresh):
     )
     choice = consent_of(fresh, token_of(granted))
     assert (choice.measured_since, choice.decided_at, choice.version) == (day, NOW, 2)
-    assert f"__Host-consent-measured=; {GONE}; Path=/; Secure; HttpOnly; SameSite=Lax" in granted.cookies()
     answer = exchanges.run(
         method="POST",
         fields=SAME_SITE,
@@ -610,21 +614,52 @@ def test_a_choice_keeps_the_date(exchanges, fresh):
     assert deletions(answer, "stats")
 
 
-def test_dating_never_replaces_a_choice(exchanges, fresh, visitors):
-    """An answer that is late finds a choice that was made since its request came: it leaves no choice behind it.
+def test_dating_keeps_the_choice(exchanges, fresh):
+    """A choice that is signed again for the date says what it said, and ends when it ended."""
+    choice = Consent(
+        decided_at=NOW - timedelta(days=100),
+        version=2,
+        purposes=["analytics"],
+        refused_vendors=["ads"],
+        id="x",
+    )
+    cookie = fresh.consent_cookie(choice, NOW).partition(";")[0]
+    answer = exchanges.run_lines("stats=1", cookie=cookie, policy=fresh)
+    (line,) = own(answer)
+    dated = consent_of(fresh, line.partition(";")[0])
+    assert dated.measured_since
+    assert (dated.decided_at, dated.purposes, dated.refused_vendors, dated.id) == (
+        choice.decided_at,
+        choice.purposes,
+        choice.refused_vendors,
+        "x",
+    )
+    assert NOW + timedelta(seconds=seconds(line)) == fresh.compiled.ends(choice)
 
-    Whatever the request came with, what notes the day is a cookie of its own, which grants nothing.
-    """
+
+@pytest.mark.parametrize("destination", ["", "document", "empty", "script", "image", "iframe"])
+@pytest.mark.parametrize("came", [None, "dateless"])
+def test_only_a_page_notes_the_date(exchanges, fresh, destination, came):
+    """What a page loads can be late, and must not replace a choice that was made since its request came."""
+    fields = [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Dest", destination)][: 2 if destination else 1]
     choice = Consent(decided_at=NOW - timedelta(days=100), version=2, purposes=["analytics"], id="x")
-    before = fresh.consent_cookie(choice, NOW).partition(";")[0]
-    refusal = visitors["none"]
-    for came in (None, before, refusal):
-        late = exchanges.run_lines("stats=1", cookie=came, fields=SAME_SITE, policy=fresh)
-        assert not own(late)
-        for note in noted(late):
-            cookies = f"stats=1; _ga=1; {refusal}; {note.partition(';')[0]}"
-            assert exchanges.visible(cookies, policy=fresh) == f"{refusal}; {note.partition(';')[0]}"
-    assert noted(late) == [], "nothing is measured where that was refused"
+    cookie = came and fresh.consent_cookie(choice, NOW).partition(";")[0]
+    answer = exchanges.run_lines("stats=1", cookie=cookie, fields=fields, policy=fresh)
+    assert bool(own(answer)) is (destination in {"", "document"})
+    assert "stats=1" in answer.cookies()
+
+
+def test_a_choice_deletes_what_is_of_unknown_age(exchanges, fresh):
+    """What came before the choice may be older than anybody knows."""
+    answer = exchanges.run(
+        method="POST",
+        fields=SAME_SITE,
+        cookie="stats=old",
+        policy=fresh,
+        on_request=lambda t: get_consent(t).grant("analytics"),
+    )
+    assert deletions(answer, "stats")
+    assert consent_of(fresh, token_of(answer)).purposes == ("analytics",)
 
 
 def test_a_doubtful_request_dates_nothing(exchanges, fresh, visitors):
@@ -633,7 +668,6 @@ def test_a_doubtful_request_dates_nothing(exchanges, fresh, visitors):
     cookie = f"{dateless.partition(';')[0]}; {visitors['forged']}"
     answer = exchanges.run_lines("stats=1", cookie=cookie, policy=fresh)
     assert not own(answer)
-    assert not noted(answer)
 
 
 # What nobody sets.

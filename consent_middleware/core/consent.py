@@ -144,9 +144,11 @@ def utc_day(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def measured_only(now: datetime, version: int) -> Consent:
-    """No choice, but the note that exempt measurement of this visitor began today."""
+def measured(chosen: Consent | None, now: datetime, version: int) -> Consent:
+    """A choice, or none, with the note that exempt measurement of this visitor began today."""
     today = utc_day(now)
+    if chosen is not None:
+        return replace(chosen, measured_since=today)
     return Consent(decided_at=today, version=version, measured_since=today, asked=False)
 
 

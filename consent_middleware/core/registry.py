@@ -16,8 +16,6 @@ from msgspec import Meta, Struct, field
 
 from .periods import THIRTEEN_MONTHS, Period
 
-MEASURED = "-measured"
-"""Ends the name of the cookie that notes since when a visitor is measured who has not chosen."""
 LONGEST_REMEMBERED = 256
 """Octets. Longer texts, which strangers can send at will, are not used as keys of caches."""
 

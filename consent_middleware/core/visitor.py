@@ -159,7 +159,7 @@ def _measuring(compiled: CompiledRegistry, held: Sequence[Consent], now: datetim
     """When the measurement that still goes on began, and when it ends; None and long ago if none does.
 
     Its period is not prolonged by visits. After its end everything of it is deleted, and another period may
-    begin, which knows nothing of the first.
+    begin, which knows nothing of the first: with the next choice, or where none was made.
     """
     noted = [choice.measured_since for choice in held if choice.measured_since]
     if not noted:

@@ -8,7 +8,6 @@ from consent_middleware import catalogue
 from consent_middleware.core.csp import HostPattern, load_policy
 from consent_middleware.core.periods import THIRTEEN_MONTHS, Overrun, Period
 from consent_middleware.core.registry import (
-    MEASURED,
     Basis,
     CookieRule,
     Registry,
@@ -207,7 +206,7 @@ def _names(file: Registry, findings: Findings) -> None:
     first: dict[str, int] = {}
     for number, cookie in enumerate(file.cookies):
         name, path = cookie.name, ("cookies", number, "name")
-        if name.removesuffix(MEASURED) in own:
+        if name in own:
             findings.mistake(path, f"{name!r} is the consent cookie itself", "leave this entry out")
         if name == "*":
             findings.suspicion(path, "a lone * declares every cookie there is", "name the cookies")

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consent_middleware import Consent
-from consent_middleware.core.consent import NO_SIGNALS, Signals, measured_only, most_restrictive
+from consent_middleware.core.consent import NO_SIGNALS, Signals, measured, most_restrictive
 from consent_middleware.core.permissions import permissions_on
 from consent_middleware.core.visitor import Circumstances, view_visitor
 
@@ -351,7 +351,7 @@ def test_no_id_in_what_is_printed():
 
 def test_a_dated_visitor_without_a_choice_is_undecided(policy):
     """The note of when measurement began is no choice, and a date in a choice ends with its period."""
-    noted = view(policy, measured_only(NOW, 2))
+    noted = view(policy, measured(None, NOW, 2))
     assert (noted.consent, noted.decided, noted.ask) == (None, False, True)
     assert noted.measured_since == NOW.replace(hour=0)
     old = Consent(decided_at=NOW, version=2, purposes=["analytics"], measured_since=NOW - timedelta(days=390))
