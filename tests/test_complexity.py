@@ -104,7 +104,7 @@ def test_no_function_is_too_complex():
         ("match a:\n        case 1: pass\n        case 2 if b or c: pass\n        case _: pass", 4),
         ("match a:\n        case int() as b: pass\n        case b: pass", 2),
         ("def g(): return a if b else c\n    return g", 1),
-        ("class C:\n        def g(self): return a or b", 1),
+        ("class C:\n        d = a or b\n        def g(self): return a or b", 1),
     ],
 )
 def test_what_counts(body, complexity):

@@ -31,36 +31,9 @@ _LOCATION_HEADERS = _names(
 )
 """Request headers that say where the visitor is."""
 
-_ADVERTISING_REQUEST_HEADERS = _names(
-    "attribution-reporting-eligible attribution-reporting-support sec-ad-auction-fetch sec-browsing-topics"
-    " sec-shared-storage-writable"
-)
-_ADVERTISING_RESPONSE_HEADERS = _names(
-    "activate-storage-access ad-auction-additional-bid ad-auction-allowed ad-auction-only ad-auction-result"
-    " ad-auction-result-nonce ad-auction-signals attribution-reporting-info"
-    " attribution-reporting-register-os-source attribution-reporting-register-os-trigger"
-    " attribution-reporting-register-source attribution-reporting-register-trigger observe-browsing-topics"
-    " shared-storage-write"
-)
-
 _DEVICE_FEATURES = (
-    "geolocation",
-    "accelerometer",
-    "gyroscope",
-    "magnetometer",
-    "compute-pressure",
-    "idle-detection",
-    "local-fonts",
-    "ch-ua-high-entropy-values",
-)
-_ADVERTISING_FEATURES = ("browsing-topics",)
-
-# Browsers complain in the console of features unknown to them, on every page: what has been withdrawn, or is
-# behind a flag, is shut only where the app names it.
-_DEVICE_FEATURES_IF_NAMED = frozenset(f"ch-{hint}" for hint in _HINTS) | {"ambient-light-sensor", "battery"}
-_ADVERTISING_FEATURES_IF_NAMED = _names(
-    "attribution-reporting interest-cohort join-ad-interest-group private-aggregation run-ad-auction"
-    " shared-storage shared-storage-select-url"
+    *("geolocation", "accelerometer", "gyroscope", "magnetometer", "compute-pressure", "idle-detection"),
+    *("local-fonts", "ch-ua-high-entropy-values"),
 )
 
 
@@ -83,18 +56,35 @@ class Disclosure(NamedTuple):
 
 
 _NOTHING = Disclosure(frozenset(), {}, (), frozenset())
+# Browsers complain in the console of features unknown to them, on every page: what has been withdrawn, or is
+# behind a flag, is shut only where the app names it.
 _BY_PURPOSE = {
     "device": Disclosure(
         _DEVICE_HINTS | _LOCATION_HEADERS,
-        {"accept-ch": _fewer_hints, "critical-ch": _fewer_hints},
+        dict.fromkeys(("accept-ch", "critical-ch"), _fewer_hints),
         _DEVICE_FEATURES,
-        _DEVICE_FEATURES_IF_NAMED,
+        frozenset(f"ch-{hint}" for hint in _HINTS) | {"ambient-light-sensor", "battery"},
     ),
     "advertising": Disclosure(
-        _ADVERTISING_REQUEST_HEADERS,
-        dict.fromkeys(_ADVERTISING_RESPONSE_HEADERS, lambda _: None),
-        _ADVERTISING_FEATURES,
-        _ADVERTISING_FEATURES_IF_NAMED,
+        _names(
+            "attribution-reporting-eligible attribution-reporting-support sec-ad-auction-fetch"
+            " sec-browsing-topics sec-shared-storage-writable"
+        ),
+        dict.fromkeys(
+            _names(
+                "activate-storage-access ad-auction-additional-bid ad-auction-allowed ad-auction-only"
+                " ad-auction-result ad-auction-result-nonce ad-auction-signals attribution-reporting-info"
+                " attribution-reporting-register-os-source attribution-reporting-register-os-trigger"
+                " attribution-reporting-register-source attribution-reporting-register-trigger"
+                " observe-browsing-topics shared-storage-write"
+            ),
+            lambda _: None,
+        ),
+        ("browsing-topics",),
+        _names(
+            "attribution-reporting interest-cohort join-ad-interest-group private-aggregation run-ad-auction"
+            " shared-storage shared-storage-select-url"
+        ),
     ),
 }
 DISCLOSING = frozenset(_BY_PURPOSE)

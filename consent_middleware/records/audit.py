@@ -72,10 +72,6 @@ class _Tally:
             if self.add(row) is False:
                 yield Finding("changed", "a record was changed or forged", number, row[_ID])
 
-    def agrees_with(self, entry: Seal) -> bool:
-        """Whether the range holds what was sealed."""
-        return (self.records, self.hash.hexdigest()) == (entry.records, entry.hash)
-
 
 def seal(store: RecordStore, now: datetime, progress: Progress = _silent) -> tuple[Seal, ...]:
     """Close the open range of records and seal all that is closed; the new entries of the log.
@@ -198,7 +194,7 @@ def _judge(
     result: Verification,
 ) -> Iterator[Finding]:
     """What the count and the hash of one range say, now that all of it was read."""
-    if entry and tally.agrees_with(entry):
+    if entry and (tally.records, tally.hash.hexdigest()) == (entry.records, entry.hash):
         result.sealed += tally.records
         return
     if entry:

@@ -182,18 +182,14 @@ def make_event(  # noqa: PLR0913 - a record has that many facts, all by keyword
         token=token,
     )
     if offer:
-        event = _with_offer(event, offer)
+        event = replace(
+            event,
+            snapshot=offer.snapshot,
+            offered_at=_milliseconds(offer.shown_at),
+            language=offer.language,
+            layout=offer.layout,
+        )
     return _untied(event, random) if event.state is State.REFUSED else event
-
-
-def _with_offer(event: ConsentEvent, offer: Offer) -> ConsentEvent:
-    return replace(
-        event,
-        snapshot=offer.snapshot,
-        offered_at=_milliseconds(offer.shown_at),
-        language=offer.language,
-        layout=offer.layout,
-    )
 
 
 def _untied(event: ConsentEvent, random: bytes) -> ConsentEvent:
