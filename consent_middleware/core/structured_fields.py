@@ -5,7 +5,7 @@ kept as it was written, so their readers return slices of the text.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - of syntax, not of access
@@ -87,15 +87,15 @@ def loaded_by_link(member: str) -> list[str]:
     link = _LINK.search(member)
     if link is None:
         return []
-    parameters = _LINK_PARAMETER.findall(link[2])
-    if LOADING_RELATIONS.isdisjoint(_values_of("rel", parameters).lower().split()):
+    if LOADING_RELATIONS.isdisjoint(_values_of("rel", link[2]).lower().split()):
         return []
-    return [*_BRACKETED.findall(member), *re.findall(r"[^\s,]+", _values_of("imagesrcset", parameters))]
+    return [*_BRACKETED.findall(member), *re.findall(r"[^\s,]+", _values_of("imagesrcset", link[2]))]
 
 
-def _values_of(name: str, parameters: Iterable[tuple[str, str]]) -> str:
+def _values_of(name: str, parameters: str) -> str:
     """The values of all parameters of one name, which are lists, as one list between blanks."""
-    return " ".join(_unquoted(text) for key, text in parameters if key.lower() == name)
+    found = _LINK_PARAMETER.finditer(parameters)
+    return " ".join(_unquoted(one[2] or "") for one in found if one[1].lower() == name)
 
 
 def _unquoted(text: str) -> str:
