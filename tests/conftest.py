@@ -15,7 +15,7 @@ from consent_middleware.core.registry import Basis
 from consent_middleware.wsgi import ConsentMiddleware as WsgiConsentMiddleware
 
 # No test depends on how fast the machine is.
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=60)
 settings.load_profile("unhurried")
 
 # A new loop for each exchange would cost several times what the exchange costs.
