@@ -607,16 +607,18 @@ def test_a_clock_that_fails(exchanges, make_policy, caplog):
     assert "clock failed" in caplog.text
 
 
-def test_a_failure_of_ours_keeps_the_page(exchanges, policy, caplog, monkeypatch):
+def test_a_failure_of_ours_keeps_the_page(exchanges, make_policy, caplog, monkeypatch):
     """If judging fails the cookies stay behind and the page goes on."""
+    policy = make_policy()
     monkeypatch.setattr("consent_middleware.core.filtering.Filter.filter", fail)
     answer = exchanges.run([("Set-Cookie", "session=1"), ("X-One", "1")], policy=policy)
     assert (answer.status, answer.body, answer.cookies(), answer.get("x-one")) == (200, b"hello", [], "1")
     assert "could not be judged" in caplog.text
 
 
-def test_a_failure_of_ours_on_the_request_keeps_the_page(exchanges, policy, caplog, monkeypatch):
+def test_a_failure_of_ours_on_the_request_keeps_the_page(exchanges, make_policy, caplog, monkeypatch):
     """If judging the request fails the app sees no cookie, and the page goes on."""
+    policy = make_policy()
     monkeypatch.setattr("consent_middleware.exchange.split_cookies", fail)
     answer = exchanges.run_lines("session=1", "_ga=1", cookie="_ga=SECRET; session=2", policy=policy)
     assert (answer.status, answer.body, answer.seen["cookie"]) == (200, b"hello", None)
