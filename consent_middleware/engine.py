@@ -273,11 +273,9 @@ class Engine:
             self.policy.tell_of_proxy()
         return False
 
-    def model_of(self, target: Target) -> LawModel:
-        """The law model of a request; a doubt counts as opt-in."""
-        ask, log = self.policy.model, self.policy.log
-        if ask is None:
-            return self.policy.registry.consent.model
+    def model_of(self, ask: Callable[[Target], LawModel], target: Target) -> LawModel:
+        """The law model of a request, as the site's own function has it; a doubt counts as opt-in."""
+        log = self.policy.log
         try:
             model = ask(target)
         except Exception as error:  # noqa: BLE001 - whatever a site's function raises

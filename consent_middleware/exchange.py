@@ -11,10 +11,8 @@ from .core.caller import Caller
 from .core.compiled import CompiledRegistry
 from .core.consent import NO_SIGNALS, Consent, Signals
 from .core.filtering import CookiesSeen, split_cookies
-from .core.header_fields import FieldKind
 from .core.registry import LawModel
 from .core.set_cookie import MOST_PAIRS
-from .core.verdict import Reason
 from .core.visitor import VisitorView
 from .engine import Engine, HiddenFields
 from .errors import RecordStoreError
@@ -24,10 +22,6 @@ from .request import Request, get_consent
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """The methods on which choices may be made: no safe one (RFC 9110, section 9.2.1), and no unknown one."""
-
-
-# The constructor of a named tuple is a Python function; this is the one that it calls.
-_new: Any = tuple.__new__
 
 
 class Phase(Enum):
@@ -40,11 +34,10 @@ class Phase(Enum):
 
 # In Python 3.11 each look at an enum's member by its class costs as much as ten at a name.
 _OPEN, _STARTED, _FINISHED = Phase.OPEN, Phase.STARTED, Phase.FINISHED
-_OWN, _NONE, _CACHING, _GATED = Reason.OWN, FieldKind.NONE, FieldKind.CACHING, FieldKind.GATED
 
 
 class Exchange:
-    """One request and its answer.
+    """One request: what was read of it before the app ran, and the choices that are made during it.
 
     It does not hold its RequestConsent: such a cycle would leave each request to the garbage collector.
     """
@@ -67,7 +60,8 @@ class Exchange:
             # What is needed of the request is read before the app can change anything.
             self.now = policy.clock()
             self.secure = secure = request.secure or engine.is_secure(request)
-            self.model: LawModel = engine.model if policy.model is None else engine.model_of(request.target)
+            ask = policy.model
+            self.model: LawModel = engine.model if ask is None else engine.model_of(ask, request.target)
             self.signals = NO_SIGNALS if request.is_plain else _signals(request)
             honoured = self.signals if engine.honours_signals else NO_SIGNALS
             self._names, tokens = split_cookies(request.cookie, engine.own_names[secure])

@@ -272,9 +272,9 @@ def _own_lines(
     cookie = partial(exchange.policy.consent_cookie, now=exchange.now, secure=exchange.secure)
     if exchange.changes:
         return [cookie(exchange.changes[-1].consent)]
-    if certain and not _begins(exchange, answer, deletions):
-        return []
     if not exchange.compiled.by_objection or exchange.view.measured_since:
+        return []
+    if certain and not _begins(exchange, answer, deletions):
         return []
     return [cookie(measured(exchange.view.consent, exchange.now, exchange.compiled.registry.version))]
 
@@ -286,7 +286,7 @@ def _begins(exchange: Exchange, answer: Answer, deletions: Deletions) -> bool:
     it, before which nobody can choose, and not what it loads.
     """
     request, view = exchange.request, exchange.view
-    if view.measured_since or view.doubtful or not exchange.is_same_site or exchange.policy.observing:
+    if view.doubtful or not exchange.is_same_site or exchange.policy.observing:
         return False
     if request.field("sec-fetch-dest") not in {"", "document"} or request.field("consent-token"):
         return False
@@ -368,8 +368,9 @@ def _review(exchange: Exchange, hook: DecisionHook, judged: Judged, context: Res
         return judged
     if line is None:
         return judged._replace(after=None)
-    # The hook was told what this visitor allows: what it makes of that is for this visitor alone.
-    exchange.was_read |= judged.after is None or judged.verdict.is_personal
+    if judged.after is None or judged.verdict.is_personal:
+        # The hook was told what this visitor allows: what it makes of that is for this visitor alone.
+        exchange.read()
     return exchange.engine.filter.judge_review(line, context)._replace(before=judged.before)
 
 
