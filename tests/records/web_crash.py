@@ -57,9 +57,9 @@ def started(records):
         return pid, int(lines.readline())
 
 
-def choose_on(port, tokens, stop):
-    """Post choices until the server is gone; what was answered with a cookie goes to `tokens`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def choose_on(port, tokens, first, stop):
+    """Post choices until the server is gone; what was answered with a cookie goes to `tokens`, and sets `first`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     fields = {"Content-Type": "application/json"}
     try:
         while not stop.is_set():
@@ -70,17 +70,22 @@ def choose_on(port, tokens, stop):
             cookie = answer.headers.get("Set-Cookie", "")
             if cookie.startswith("consent="):
                 tokens.append(cookie.partition(";")[0].partition("=")[2])
+                first.set()
     except (OSError, http.client.HTTPException):
         return
 
 
 def answered(records, moment):
-    """The tokens that left until the server was killed, `moment` seconds after it started to listen."""
+    """The tokens that left until the server was killed, `moment` seconds after its first answer.
+
+    Until then nothing can be lost, and how long that takes depends on the machine.
+    """
     pid, port = started(records)
-    tokens, stop = [], threading.Event()
-    clients = [threading.Thread(target=choose_on, args=(port, tokens, stop)) for _ in range(CLIENTS)]
+    tokens, first, stop = [], threading.Event(), threading.Event()
+    clients = [threading.Thread(target=choose_on, args=(port, tokens, first, stop)) for _ in range(CLIENTS)]
     for client in clients:
         client.start()
+    first.wait(60)
     time.sleep(moment)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -102,7 +107,7 @@ def main():
     store.prepare()
     for _ in range(options.rounds):
         store.close()  # SQLite's connections must not live on both sides of a fork
-        tokens = answered(options.records, moments.uniform(0.05, 0.35))
+        tokens = answered(options.records, moments.uniform(0, 0.3))
         count += len(tokens)
         ids = [reader.read_consent(token, datetime.now(UTC)).id for token in tokens]
         lost += sum(len(store.history(id)) != 1 for id in ids)
